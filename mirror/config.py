@@ -359,7 +359,10 @@ SETTINGS: tuple[Setting, ...] = (
         "Address under which the others reach this node. Default: that of --peer, or the machine's main "
         "address; without a default route the one that reaches the nodes of --join, or the only one.",
     ),
-    Setting("join", "HOST[:PORT]", parse_seed, "", "Gossip address of any other node; may be repeated.", many=True),
+    Setting(
+        "join", "HOST[:PORT]", parse_seed, "",
+        "Gossip address of any other node, or a name for all of them; may be repeated.", many=True,
+    ),
     Setting(
         "dht", "IP:PORT", parse_bind, None,
         "The DHT, TCP. Default: 0.0.0.0:4001 with --key-file, else 127.0.0.1:4001. The key does not guard it.",
@@ -551,6 +554,15 @@ class AgentConfig:
     def first_nodes(self) -> tuple[str, ...]:
         """Where this node begins to look for others."""
         return self.bootstrap if self.router is Routing.DHT else self.join
+
+    @property
+    def page_url(self) -> str | None:
+        """Where a browser on this machine finds the status page; None if it is at Unix sockets alone."""
+        for address in self.listen if self.listen_api is None else (self.listen_api,):
+            if isinstance(address, Address):
+                host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+                return f"http://{Address(host, address.port)}/"
+        return None
 
     @property
     def exposed(self) -> list[str]:

@@ -4,6 +4,7 @@ Source: OCI distribution-spec, "Endpoints".
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import parse_qsl
@@ -163,9 +164,10 @@ def parse(scope: Scope, registry: str | None = None) -> RegistryRequest | ListRe
     is_list = kind == "referrers" or (kind, text) == ("tags", "list")
     if not name or not (is_list or kind in ("manifests", "blobs")):
         raise NotFound(f"/v2/{path[:200]} is no endpoint of this mirror: it has manifests, blobs, tags and referrers")
-    named = named_registry(scope)
+    headers = _headers(scope)
+    named = _named_registry(scope, headers)
     repository = repository_of(name, registry if named is None else named)
-    is_head, caching = scope["method"] == "HEAD", header_of(scope, b"cache-control") or ""
+    is_head, caching = scope["method"] == "HEAD", headers.get(b"cache-control", "")
     if is_list:
         return _list_request(scope, repository, name, None if kind == "tags" else Digest.parse(text))
     return RegistryRequest(
@@ -173,12 +175,12 @@ def parse(scope: Scope, registry: str | None = None) -> RegistryRequest | ListRe
         repository=repository,
         what=_what(kind, repository, text),
         is_head=is_head,
-        range=None if is_head else parse_range(header_of(scope, b"range")),
-        if_none_match=header_of(scope, b"if-none-match"),
-        if_range=header_of(scope, b"if-range"),
-        is_hop=header_of(scope, _HOP) is not None or _ONLY_CACHED.search(caching) is not None,
-        came_by=read_marks(header_of(scope, _VIA)),
-        is_fresh=_NO_CACHE.search(caching) is not None,
+        range=None if is_head else parse_range(headers.get(b"range")),
+        if_none_match=headers.get(b"if-none-match"),
+        if_range=headers.get(b"if-range"),
+        is_hop=_HOP in headers or (caching != "" and _ONLY_CACHED.search(caching) is not None),
+        came_by=read_marks(headers.get(_VIA)),
+        is_fresh=caching != "" and _NO_CACHE.search(caching) is not None,
     )
 
 
@@ -246,7 +248,11 @@ def target(scope: Scope) -> str:
 
 def named_registry(scope: Scope) -> str | None:
     """The registry that a client names in `?ns=`, as containerd does, or in a header, as others can be told to."""
-    header, query = header_of(scope, _REGISTRY), cast("bytes", scope["query_string"])
+    return _named_registry(scope, _headers(scope))
+
+
+def _named_registry(scope: Scope, headers: Mapping[bytes, str]) -> str | None:
+    header, query = headers.get(_REGISTRY), cast("bytes", scope["query_string"])
     named = set() if header is None else {header}
     if query:
         pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
@@ -254,6 +260,11 @@ def named_registry(scope: Scope) -> str | None:
     if len(named) > 1:
         raise NameInvalid(f"the request names several registries in ns and {REGISTRY_HEADER}")
     return named.pop() if named else None
+
+
+def _headers(scope: Scope) -> Mapping[bytes, str]:
+    """The request's headers by their lower-case names; of several with one name the first."""
+    return {key: value.decode("latin-1") for key, value in reversed(scope["headers"])}
 
 
 def header_of(scope: Scope, name: bytes) -> str | None:

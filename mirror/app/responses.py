@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from starlette.types import Scope, Send
 
@@ -34,6 +35,8 @@ OCTETS = "application/octet-stream"
 
 API_VERSION = (b"docker-distribution-api-version", b"registry/2.0")
 
+_HEADS_MAX = 256
+"""Bounds the manifests whose headers are remembered, each with some hundred bytes: a node runs fewer images."""
 _WARNING_MAX = 1000
 """Bounds the text of a Warning header, in bytes: clients bound the whole head."""
 
@@ -76,6 +79,12 @@ def blob_response(request: RegistryRequest, body: Body, settings: AppSettings) -
     return BlobResponse(status, [API_VERSION, *headers], body.extents(start, stop), settings)
 
 
+@lru_cache(maxsize=_HEADS_MAX)
+def manifest_headers(digest: Digest, media_type: str, size: int) -> Headers:
+    """The headers of a whole manifest, which many clients ask for again; nobody may change them."""
+    return blob_headers(digest, media_type, size)[1]
+
+
 async def send_manifest(send: Send, request: RegistryRequest, manifest: Manifest, extra: Headers) -> None:
     """Send a manifest: all of it, or the range that is asked for, or 304. Of several ranges, all of it.
 
@@ -85,13 +94,15 @@ async def send_manifest(send: Send, request: RegistryRequest, manifest: Manifest
     if request.is_unmodified(manifest.digest):
         await send_empty(send, 304, [*_not_modified(manifest.digest), *extra])
         return
-    size = len(manifest.body)
-    spans = request.spans(manifest.digest, size)
-    wanted = spans[0] if len(spans) == 1 else None
-    start, stop = wanted or (0, size)
-    status, headers = blob_headers(manifest.digest, manifest.media_type, size, wanted)
+    body, status = manifest.body, 200
+    spans = request.spans(manifest.digest, len(body))
+    if len(spans) == 1:
+        status, headers = blob_headers(manifest.digest, manifest.media_type, len(body), spans[0])
+        body = body[slice(*spans[0])]
+    else:
+        headers = manifest_headers(manifest.digest, manifest.media_type, len(body))
     await send({"type": "http.response.start", "status": status, "headers": [API_VERSION, *headers, *extra]})
-    await send({"type": "http.response.body", "body": b"" if request.is_head else manifest.body[start:stop]})
+    await send({"type": "http.response.body", "body": b"" if request.is_head else body})
 
 
 async def send_empty(send: Send, status: int, headers: Headers) -> None:

@@ -1,7 +1,6 @@
 """`skvaller configure` and `skvaller unconfigure`: this host's container runtimes ask the agent first, or no more."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ..addresses import Address
-from ..config import AgentConfig, load
+from ..config import AgentConfig
 from ..errors import ConfigError, NameInvalid
 from ..oci.reference import parse_registry
 from ..settings import RuntimeSettings
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     from ..runtimes import Runtime, Wanted
     from .runtime_files import RuntimeFiles
 
-USUAL_CONFIG: Final = Path("/etc/skvaller/agent.toml")
-"""Where the unit's settings are; they say where the agent listens."""
+MACHINE: Final = Path("/")
+"""Where the agent's unit and its settings are, which say where it listens; a test has another place."""
 _ALIKE: Final = 0.8
 """How alike two names of registries are, from 0 to 1, for one of them to be a slip: docker.oi and docker.io, and not
 registry.lab and any public one."""
@@ -46,7 +45,7 @@ def _writes(command: Callable[..., None]) -> Callable[..., None]:
             "--config",
             type=click.Path(path_type=Path),
             envvar="SKVALLER_CONFIG",
-            help=f"The agent's settings.  [env: SKVALLER_CONFIG]  [default: {USUAL_CONFIG}, if it is there]",
+            help="The agent's settings.  [env: SKVALLER_CONFIG]  [default: as its unit says]",
         ),
         click.option(
             "--root",
@@ -146,8 +145,17 @@ def unconfigure(  # noqa: PLR0913, PLR0917 - the flags
 
 
 def _settings(config: Path | None) -> AgentConfig:
-    """The agent's settings, as far as they are in a file or in the environment."""
-    return load({}, os.environ, config or (USUAL_CONFIG if USUAL_CONFIG.exists() else None))
+    """The agent's settings, as it is started on this machine; raise ConfigError if they are not in order."""
+    from ..runtimes.host import unreadable
+    from .agent_settings import found_settings
+
+    try:
+        found = found_settings((), config, MACHINE)
+    except PermissionError as error:
+        raise unreadable(str(error.filename), error) from None
+    if found.config is None:
+        raise ConfigError(found.problem)
+    return found.config
 
 
 def _files(root: Path, data_dir: Path, dry_run: bool, restart: bool, as_json: bool) -> "RuntimeFiles":
@@ -172,7 +180,7 @@ def _watch(files: "RuntimeFiles", chosen: "Sequence[Runtime]", wanted: "Wanted",
             for file in () if as_json else each["files"]:
                 click.echo("\n".join([f"{each['runtime']}: written again:", *file["diff"]]))
             if each["files"] and each["restart"] and not (as_json or each["restarted"]):
-                click.echo(f"so that it reads this: {' '.join(each['restart'])}")
+                click.echo(f"to have it read, run this: {' '.join(each['restart'])}")
 
 
 def _end(told: Iterable[dict[str, Any]], *, is_fine: bool) -> None:

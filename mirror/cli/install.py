@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..config import SETTINGS
-from ..doctor import EXIT_STATUS, Verdict
 from ..errors import ConfigError
 from .agent import takes_settings
 from .configure import configure, unconfigure
@@ -71,7 +70,8 @@ def install(
     Puts this Skvaller into /opt/skvaller, makes a user, settings, the cluster's key and a unit, starts the agent, and
     has the container runtimes ask it. What is there is kept: of the settings only those that you name change. If the
     agent does not start, everything is put back as it was. At the end `skvaller doctor` looks at it.
-    Exit status 1 if the agent does not start, a port is taken, or the doctor finds an error; 2 if a setting is wrong.
+    Exit status 1 if the agent does not start, a port is taken, or a runtime's file is not in order; 2 if a setting is
+    wrong. What the doctor finds does not change it.
     """
     from ..installation import program
     from ..installation.carrying_out import Installation
@@ -90,7 +90,7 @@ def install(
             program.Releases(places).forget(running.release)  # unless it is the one that runs now
     is_well = no_configure or _configure(places, plan.config.data_dir, restart=restart, dry_run=dry_run)
     if not dry_run:
-        is_well &= _finish(plan, places, can_start=Machine(places).can_start)
+        _finish(plan, places, can_start=Machine(places).can_start)
     if not is_well:
         sys.exit(1)
 
@@ -113,15 +113,15 @@ def _planned(
     return plan
 
 
-def _finish(plan: "Plan", places: "Places", *, can_start: bool) -> bool:
-    """Say what is next, and have the doctor look at the node; whether there is no error."""
+def _finish(plan: "Plan", places: "Places", *, can_start: bool) -> None:
+    """Have the doctor look at the node, and say what is next."""
     if not can_start:
         _say_how_to_start(plan.program.command, is_here=places.is_here)
-        return True
-    if plan.settings.before is None:
-        _say_what_is_next(plan)
+        return
     click.echo()
-    return subprocess.run([plan.program.command, "doctor"], check=False).returncode != EXIT_STATUS[Verdict.ERROR]
+    subprocess.run([plan.program.command, "doctor"], check=False)  # what it finds may be another node's
+    if plan.settings.before is None and not plan.config.join:
+        _say_what_is_next(plan)
 
 
 @click.command()
@@ -181,7 +181,7 @@ def _configure(places: "Places", data_dir: Path, *, restart: bool, dry_run: bool
     host = Host(places.root)
     try:
         if not any(runtime.look(host) for runtime in RUNTIMES):
-            _tell("runtimes", "none is here yet; when one is, run: skvaller configure --restart")
+            _tell("runtimes", "none is here yet; when one is, run: skvaller install --restart")
             return True
     except ConfigError:
         pass  # `configure` says it

@@ -17,6 +17,8 @@ from ..runtimes.shown import diff
 
 _COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
 """Of the lines of a diff, by their first character."""
+_DIFF_LINES_MAX: Final = 40
+"""Of a file's diff, as many lines are shown: podman's new file has ten lines for each of a hundred registries."""
 _ERROR_CHARACTERS: Final = 500
 """Of what a command says that fails, as much is shown."""
 
@@ -64,46 +66,62 @@ class RuntimeFiles:
                 problem = f"{runtime.name} is not found below {self._host.root}"
                 told.append(_told(runtime.name, problem=problem))
                 self._say(problem, is_problem=True)
+        self._sum_up(told)
         return told
 
     def _planned(self, runtime: Runtime, make: Callable[[Runtime], Plan | None]) -> dict[str, Any] | None:
         """Plan for one runtime, show and do it."""
         if self._dry_run:
             plan = make(runtime)
-            return None if plan is None else self._shown(plan, is_written=False, was_restarted=False)
+            return None if plan is None else self._shown(plan, is_written=False)
         with self.records.locked():
             plan = make(runtime)
             if plan is None:
                 return None
             carry_out(plan, self._host, self.records)
-        was_restarted = bool(plan.restart) and self._restart_s is not None
-        told = self._shown(plan, is_written=True, was_restarted=was_restarted)
-        if was_restarted:
+        told = self._shown(plan, is_written=True)
+        if plan.restart and self._restart_s is not None:
+            command = " ".join(plan.restart)
+            self._say(f"running {command}")
             problem = self._run(plan.restart)
-            if problem is not None:
-                raise ConfigError(f"its files are written, but `{' '.join(plan.restart)}` failed: {problem}")
-            restarted(runtime.name, self.records)
+            told["restarted"] = problem is None
+            if problem is None:
+                restarted(runtime.name, self.records)
+            else:
+                back = f"; `skvaller unconfigure {runtime.name} --restart` puts them back" if plan.is_adding else ""
+                told["problem"] = f"its files are written, but `{command}` failed: {problem}{back}"
+                self._say(f"{runtime.name}: {told['problem']}", is_problem=True)
         return told
 
-    def _shown(self, plan: Plan, *, is_written: bool, was_restarted: bool) -> dict[str, Any]:
+    def _shown(self, plan: Plan, *, is_written: bool) -> dict[str, Any]:
         """Show a plan, and what became of it."""
-        title = plan.runtime if plan.version is None else f"{plan.runtime} {plan.version}"
+        title = click.style(" ".join(filter(None, (plan.runtime, plan.version))), bold=True)
         if not plan.steps:
             self._say(f"{title} {'asks the agent already' if plan.is_adding else 'has nothing left of what was added'}")
         else:
             self._say(f"{title}:")
         for step in plan.steps:
-            for line in diff(step):
+            lines = diff(step)
+            for line in lines[:_DIFF_LINES_MAX]:
                 self._say(click.style(line, fg=_COLOURS.get(line[0] if line else "")))
+            if len(lines) > _DIFF_LINES_MAX:
+                self._say(f"… and {len(lines) - _DIFF_LINES_MAX} more lines; --json has them all")
         for note in plan.notes:
             self._say(f"note: {note}")
         if plan.steps:
             self._say(self._end(plan, is_written))
-        if plan.restart:
-            command = " ".join(plan.restart)
-            is_due = "" if plan.steps else ", if that was not done since"
-            self._say(f"running {command}" if was_restarted else f"so that it reads this: {command}{is_due}")
-        return _told(plan.runtime, plan, was_restarted=was_restarted)
+        return _told(plan.runtime, plan)
+
+    def _sum_up(self, told: Sequence[Mapping[str, Any]]) -> None:
+        """Show the commands that are left to the operator."""
+        left = [each for each in told if each["restart"] and not each["restarted"]]
+        if not left:
+            return
+        todo = "this would have to be run" if self._dry_run else "run this"
+        self._say(f"to have it read, {todo} (--restart does it):")
+        for each in left:
+            is_due = "" if each["files"] else "    # if that was not done since"
+            self._say(f"  {' '.join(each['restart'])}{is_due}")
 
     def _end(self, plan: Plan, is_written: bool) -> str:
         """What became of the changes."""
@@ -143,9 +161,7 @@ def is_well(told: Sequence[Mapping[str, Any]]) -> bool:
     return all(each["problem"] is None for each in told)
 
 
-def _told(
-    runtime: str, plan: Plan | None = None, *, was_restarted: bool = False, problem: str | None = None
-) -> dict[str, Any]:
+def _told(runtime: str, plan: Plan | None = None, *, problem: str | None = None) -> dict[str, Any]:
     """What became of a runtime, for JSON."""
     return {
         "runtime": runtime,
@@ -153,6 +169,6 @@ def _told(
         "files": [] if plan is None else [{"path": step.path, "diff": diff(step)} for step in plan.steps],
         "notes": [] if plan is None else list(plan.notes),
         "restart": [] if plan is None else list(plan.restart),
-        "restarted": was_restarted,
+        "restarted": False,
         "problem": problem,
     }

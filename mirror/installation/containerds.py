@@ -25,13 +25,14 @@ class Containerd:
 
 
 _K3S: Final = Containerd("/run/k3s/containerd/containerd.sock", _OF_KUBERNETES)
+_K0S: Final = Containerd("/run/k0s/containerd.sock", _OF_KUBERNETES)
 _MICROK8S: Final = Containerd("/var/snap/microk8s/common/run/containerd.sock", _OF_KUBERNETES)
 _PLAIN: Final = "/run/containerd/containerd.sock"
 
 
 def find(places: Places) -> Containerd | None:
     """The containerd that runs the containers of a host: that of a Kubernetes, if it has one; None if none runs."""
-    for known in (_K3S, _MICROK8S):
+    for known in (_K3S, _K0S, _MICROK8S):
         if places.at(known.socket).exists():
             return known
     if places.at(_PLAIN).exists():

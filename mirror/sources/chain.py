@@ -29,7 +29,9 @@ came_by: ContextVar[tuple[str, ...]] = ContextVar("came_by", default=())
 
 def read_marks(text: str | None) -> tuple[str, ...]:
     """Read the header; of what is no mark nothing is taken, and one mark more than is allowed."""
-    marks = [part.strip() for part in (text or "").split(",", MARKS_MAX + 1)]
+    if text is None:
+        return ()
+    marks = [part.strip() for part in text.split(",", MARKS_MAX + 1)]
     return tuple(mark for mark in marks if _MARK.fullmatch(mark))[: MARKS_MAX + 1]
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,6 +56,7 @@ class KubernetesNode(Process):
     ) -> None:
         self.host = host
         self.folder = folder
+        self._launched = datetime.now(UTC)
         self._control = control
         self._programs = programs
         (folder / "etc" / "containerd").mkdir(parents=True)
@@ -112,15 +114,25 @@ class KubernetesNode(Process):
             "containerRuntimeEndpoint": f"unix://{SOCKET}",
             "maxPods": 120,
             "nodeStatusUpdateFrequency": "2s",
+            # Other things on this machine's disk are not the node's.
+            "imageGCHighThresholdPercent": 100,
             "evictionHard": {"memory.available": "1Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
             "volumePluginDir": "/var/lib/kubelet/volumeplugins",
             **changes,
         }
         self._kubelet.write_text(json.dumps(settings))
 
+    def launch(self) -> None:
+        """Switch it on, or on again, and return at once."""
+        self._launched = datetime.now(UTC)
+        super().launch()
+
     def is_ready(self) -> bool:
-        """Whether the API server knows it as ready."""
+        """Whether its containerd answers, and the API server has heard since its launch that it is ready."""
         with suppress(OSError):
+            lease = self._control.ask(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{self.name}")
+            if datetime.fromisoformat(lease["spec"]["renewTime"]) < self._launched or not self._answers():
+                return False
             conditions = self._control.ask(f"/api/v1/nodes/{self.name}")["status"].get("conditions", ())
             return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
         return False
@@ -174,7 +186,7 @@ class KubernetesNode(Process):
         wait_until(self._answers, f"containerd of {self.name}")
 
     def _answers(self) -> bool:
-        with suppress(Exception):
+        with suppress(RunError):
             return bool(self.ctr("version"))
         return False
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from mirror.app.progress import pulls_in_progress
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import OCI_MANIFEST
@@ -114,6 +115,14 @@ def test_a_home_sends_on_what_has_come_of_a_piece_while_upstream_holds_the_rest_
             answers = [await streaming(it, node, content, start) for node in askers]
             await come(askers, content, start, start + HALF // 2)
             assert not gate.is_set()
+            ((asker,), (home,)) = (
+                pulls_in_progress(node.fetching.fetches.progress(), node.backend.pulls.now(), 5.0)
+                for node in (ring[0], ring[2])
+            )
+            assert (asker["for"], asker["clients"], home["for"]) == ("clients", ["127.0.0.1"], "members")
+            assert asker["sources"][ring[2].name] >= HALF // 2
+            assert set(home["sources"]) == {"upstream"}
+            assert asker["bytes"] == sum(asker["sources"].values()) < asker["of_bytes"] == len(LARGE)
             gate.set()
             assert [await answer.read() for answer in answers] == [LARGE[start:]] * 3
             piece = [request for request in it.origin.asked_for(content) if request.start == start]

@@ -121,8 +121,15 @@ class Reaching:
 
     async def _ask_back(self, peer: Peer, number: int) -> tuple[Back | None, str]:
         """Have a member reach this node back; return what it found, or why it does not say."""
+        question = f"{REACH_BACK_PATH}?trial={number}"
         try:
-            body = await self._questions.read(peer, f"{REACH_BACK_PATH}?trial={number}", _ANSWER_MAX_BYTES)
+            try:
+                body = await self._questions.read(peer, question, _ANSWER_MAX_BYTES)
+            except PeerError as error:
+                if error.reason is not Reason.BUSY:
+                    raise
+                await asyncio.sleep(self._settings.again_s)  # it was asked for the same a moment ago
+                body = await self._questions.read(peer, question, _ANSWER_MAX_BYTES)
         except PeerError as error:
             return None, str(error)
         try:

@@ -5,6 +5,7 @@
 const LOOK_S = 2; // between two looks at the state
 const PULLING_S = 1; // the same while something is pulled
 const IMAGES_S = 30; // between two questions to all members what they hold
+const PULLED_S = 5; // age up to which an answer to that is good when a pull has ended
 const EVENTS_S = 4; // between two questions what happened
 const AGAIN_MAX_S = 5; // between two tries while the agent does not answer
 const WAIT_MS = 15000; // for an answer: members may take 10 s to say what they hold
@@ -260,7 +261,7 @@ function showMembers(members) {
     },
     (row, it) => {
       const [head, state, sends, trip, keys] = row.children;
-      fill(head, name(it.name), make("span", "below name", it.peer));
+      fill(head, name(it.name), make("span", "below name", it.peer.replace(/^https?:\/\//, "")));
       const word = it.flapping ? `${it.state}, flapping` : (it.trouble ?? it.state);
       fill(state, make("span", `state ${severityOf(it)}`.trim(), word), make("span", "below name", it.means));
       say(sends, it.itself ? "–" : pace(it.pace));
@@ -309,6 +310,7 @@ function showRegistries(state) {
 // ---- Images.
 
 let images = null;
+let imagesAge = IMAGES_S; // how old the answer may be that is asked for next
 let allImages = false;
 
 function copiesOf(image) {
@@ -367,14 +369,15 @@ function showImages() {
 
 // ---- Why an image is here.
 
+/** A table of texts; a cell has a line, and perhaps a quieter one below it. */
 function table(heads, rows) {
-  const element = make("table");
   const head = make("tr", "", ...heads.map((it) => make("th", "", it)));
   for (const cell of head.children) {
     cell.scope = "col";
   }
-  element.append(make("thead", "", head), make("tbody", "", ...rows.map((row) => make("tr", "", ...row.map((it) => make("td", "name", it))))));
-  return element;
+  const cell = ([line, below]) => make("td", "name", line, ...(below ? [make("span", "below", below)] : []));
+  const body = make("tbody", "", ...rows.map((row) => make("tr", "", ...row.map(cell))));
+  return make("table", "", make("thead", "", head), body);
 }
 
 const counts = (bytesByName) =>
@@ -404,15 +407,13 @@ function whyParts(answer) {
   const rows = answer.content.map((it) => {
     const others = it.holders.filter((holder) => holder.member !== answer.node && "bytes" in holder);
     return [
-      `${it.kind} ${shortDigest(it.digest)}`,
-      it.bytes === null ? "–" : size(it.bytes),
-      it.here ?? "not here",
-      originOf(it),
-      others.map((holder) => holder.member).slice(0, 5).join(", ") || "–",
+      [`${it.kind} ${shortDigest(it.digest)}`, it.bytes === null ? "size not known" : size(it.bytes)],
+      [it.here ?? "not here", originOf(it)],
+      [others.map((holder) => holder.member).slice(0, 5).join(", ") || "–"],
     ];
   });
   if (rows.length) {
-    parts.push(table(["What", "Bytes", "Here", "From", "Also on"], rows));
+    parts.push(table(["What", "Here, and from whom", "Also on"], rows));
   }
   const failures = answer.content.flatMap((it) => it.fetches.flatMap((fetched) => fetched.failures));
   for (const it of [...new Set(failures)].slice(-5)) {
@@ -506,6 +507,7 @@ function takeEvents(lines) {
 // ---- Asking.
 
 let version = null;
+let wasPulling = false;
 let lostSince = null;
 
 function answered() {
@@ -513,7 +515,6 @@ function answered() {
     lostSince = null;
     show(at("lost"), false);
     document.body.classList.remove("old");
-    images = null;
     look("images");
   }
 }
@@ -548,6 +549,12 @@ function showState(state) {
   const limit = state.cache.limit_bytes ? ` of ${size(state.cache.limit_bytes)}` : "";
   const ready = state.ready ? "ready" : "not ready for pulls yet";
   say(at("summary"), `As this node sees it: ${ready}, ${plural(state.members.length, "member")}, cache ${size(state.cache.bytes)}${limit}, ${plural(state.pins.count, "pin")}. Version ${state.version}.`);
+  const isPulling = state.pulls.length > 0;
+  if (wasPulling && !isPulling) {
+    imagesAge = PULLED_S;
+    look("images");
+  }
+  wasPulling = isPulling;
   showProblems(state.problems);
   showPulls(state);
   showMembers(state.members);
@@ -564,7 +571,8 @@ const QUESTIONS = {
     return state.pulls.length ? PULLING_S : LOOK_S;
   },
   async images() {
-    images = await (await ask("/api/v1/images", { "Cache-Control": `max-age=${IMAGES_S}` })).json();
+    images = await (await ask("/api/v1/images", { "Cache-Control": `max-age=${imagesAge}` })).json();
+    imagesAge = IMAGES_S;
     showImages();
     return IMAGES_S;
   },

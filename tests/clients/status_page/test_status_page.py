@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
+from mirror.app import NoPages
 from testbed.agents import Agent
 from testbed.chromium import Browser, BrowserError, Page, browser, is_installed
 from tests.clients.status_page import scenes
@@ -185,7 +186,7 @@ def test_a_screen_reader_hears_it_in_order(chromium: Chromium) -> None:
             bars = [name for role, name in said if role in ("image", "img")]
             assert any("82.0 MiB of 131 MiB; n1 31.0 MiB" in name for name in bars)
             assert sum(role == "table" for role, _ in said) == 2
-            assert ("rowheader", "n1 http://10.0.0.2:5001") in said
+            assert ("rowheader", "n1 10.0.0.2:5001") in said
             assert ("columnheader", "State") in said
 
     chromium.run(look)
@@ -237,10 +238,45 @@ def test_a_tab_that_nobody_sees_asks_nothing(chromium: Chromium) -> None:
     chromium.run(look)
 
 
+def test_when_a_pull_has_ended_all_are_asked_what_they_hold_now(chromium: Chromium) -> None:
+    async def look(page: Page) -> None:
+        scene = scenes.fan_out()
+        async with shown(page, scene):
+            before = scene.asked.count("/api/v1/images")
+            scene.fetches, scene.clients = [], []
+            await page.pass_time(5)
+            assert not await page.run("document.querySelector('#no-pulls').hidden")
+            assert scene.asked.count("/api/v1/images") == before + 1
+
+    chromium.run(look)
+
+
 def test_without_events_it_is_whole(chromium: Chromium) -> None:
     async def look(page: Page) -> None:
         async with shown(page, scenes.usual(), has_events=False):
             assert await page.run("document.querySelector('#events-section').hidden")
+
+    chromium.run(look)
+
+
+EVIL = """<html xmlns="http://www.w3.org/1999/xhtml"><body><p>here</p><script>window.hit = 1;
+fetch("/api/v1/status").then(() => { window.read = 1; });</script></body></html>"""
+
+
+def test_a_manifest_that_is_a_document_runs_no_script(chromium: Chromium) -> None:
+    """Anybody can push a manifest of any type `application/…`; somebody types its address."""
+
+    async def evil(scope: Any, receive: Any, send: Any) -> None:
+        kind = (b"content-type", b"application/xhtml+xml")
+        await send({"type": "http.response.start", "status": 200, "headers": [kind]})
+        await send({"type": "http.response.body", "body": EVIL.encode()})
+
+    async def look(page: Page) -> None:
+        for app, hit in ((evil, 1), (NoPages(evil, ()), None)):
+            async with serving(app) as port:
+                await page.open(f"http://127.0.0.1:{port}/v2/x/manifests/1")
+                assert await page.until("document.querySelector('p').textContent") == "here"
+                assert await page.run("window.hit") == hit
 
     chromium.run(look)
 

@@ -697,3 +697,19 @@ def test_private_images_have_policies_in_tables_and_checked_needs_a_key(tmp_path
     file.write_text('[[privat]]\npattern = "registry.example.com/*"\npolicy = "off"\n')
     with pytest.raises(ConfigError, match="is private meant"):
         load({}, NOTHING, file)
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ({}, "http://127.0.0.1:5000/"),
+        ({"listen": ["0.0.0.0:5000"]}, "http://127.0.0.1:5000/"),
+        ({"listen": ["[::]:5000"]}, "http://[::1]:5000/"),
+        ({"listen": ["unix:/run/a.sock", "10.0.0.5:80"]}, "http://10.0.0.5:80/"),
+        ({"listen": ["unix:/run/a.sock"]}, None),
+        ({"listen-api": "127.0.0.1:5004"}, "http://127.0.0.1:5004/"),
+        ({"listen-api": "unix:/run/a.sock"}, None),
+    ],
+)
+def test_where_the_status_page_is(given: dict[str, Any], url: str | None) -> None:
+    assert load(given, NOTHING, None).page_url == url

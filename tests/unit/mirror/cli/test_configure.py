@@ -25,7 +25,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / CONFIG).parent.mkdir(parents=True)
     (root / CONFIG).write_text("version = 2\n")
     answers(monkeypatch, Answer(200, {}, b"ok\n"))
-    monkeypatch.setattr(import_module("mirror.cli.configure"), "USUAL_CONFIG", tmp_path / "agent.toml")
+    monkeypatch.setattr(import_module("mirror.cli.configure"), "MACHINE", tmp_path)
+    (tmp_path / "etc/skvaller").mkdir(parents=True)
     return root
 
 
@@ -48,7 +49,7 @@ def test_a_change_is_shown_made_and_taken_back(root: Path) -> None:
     assert shown.exit_code == 0, shown.output
     assert '+  config_path = "/etc/containerd/certs.d"' in shown.output
     assert f"what was there is in {root.parent}/agent/configured/containerd" in shown.output
-    assert "so that it reads this: systemctl restart containerd\n" in shown.output
+    assert "to have it read, run this (--restart does it):\n  systemctl restart containerd\n" in shown.output
     again = invoked("configure", root)
     assert again.output.startswith("containerd asks the agent already\n")
     back = invoked("unconfigure", root)
@@ -123,7 +124,7 @@ def test_an_agent_that_is_not_there_is_a_warning(
     ],
 )
 def test_the_agent_is_where_its_settings_say(root: Path, listen: str, url: str) -> None:
-    (root.parent / "agent.toml").write_text(f"listen = {listen}\n")
+    (root.parent / "etc/skvaller/agent.toml").write_text(f"listen = {listen}\n")
     shown = json.loads(invoked("configure", root, "--json").stdout)
     assert (shown["agent"], shown["silent"]) == (url, None)
     assert [file["path"] for file in shown["runtimes"][0]["files"]] == [
@@ -133,7 +134,7 @@ def test_the_agent_is_where_its_settings_say(root: Path, listen: str, url: str) 
 
 
 def test_an_agent_at_a_socket_alone_is_of_no_use(root: Path) -> None:
-    (root.parent / "agent.toml").write_text('listen = "unix:/run/a.sock"\n')
+    (root.parent / "etc/skvaller/agent.toml").write_text('listen = "unix:/run/a.sock"\n')
     shown = invoked("configure", root)
     assert shown.exit_code == 2
     assert "runtimes speak TCP" in shown.output

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mirror.cluster.health import PeerHealth
+from mirror.cluster.health import PeerHealth, Trouble
 from mirror.errors import PeerError, Reason
 from mirror.events import BanBegan, BanEnded, Event, Tell, nobody
 from mirror.metrics import Metrics
@@ -243,3 +243,22 @@ def test_people_are_told_of_a_ban_and_of_its_end() -> None:
         assert not health.is_banned("a")
 
     play(story, settings=ClusterSettings(corrupt_ban_s=0.01), on_event=told.append)
+
+
+def test_people_see_why_a_member_is_not_asked_the_worst_reason_first() -> None:
+    async def story(health: PeerHealth, alive: asyncio.Event) -> None:
+        assert health.troubles() == {}
+        health.doubt("a", "a blob")
+        health.noticed(Peer("b", "127.0.0.1", 2), Life.SILENT)
+        health.failed("c", PeerError(Reason.UNREACHABLE, "it refuses connections"))
+        health.doubt("d", "a blob")
+        health.sent_corrupt("d", "a blob")
+        assert health.troubles() == {
+            "a": Trouble.RESTS,
+            "b": Trouble.SILENT,
+            "c": Trouble.OUT_OF_REACH,
+            "d": Trouble.BANNED,
+        }
+        assert health.troubles().keys() == health.unusable()
+
+    play(story)

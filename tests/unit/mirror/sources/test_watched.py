@@ -210,8 +210,6 @@ def test_nobody_asks_for_signs_of_life_when_nobody_wants_anything_any_more() -> 
             while it.is_out():  # it never answers: so this ends with the questions
                 await asyncio.sleep(0.001)
             assert [event.kind for event in it.told] == [Kind.OUTAGE_BEGAN, Kind.OUTAGE_ENDED]
-            assert isinstance(it.told[-1], OutageEnded)
-            assert not it.told[-1].answers
 
     run(story())
 

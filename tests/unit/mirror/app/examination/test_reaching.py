@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from mirror.routers import MemberStatus, Peer, Place
 from mirror.settings import DoctorSettings
 from mirror.sources.peers.protocol import REACH_BACK_PATH
 
-SETTINGS = DoctorSettings(copies=1, echo_s=0.0, connect_s=5.0)
+SETTINGS = DoctorSettings(copies=1, echo_s=0.0, connect_s=5.0, again_s=0.05)
 PROVEN = AskedBy("n2", is_proven=True)
 
 
@@ -28,6 +28,7 @@ class Lab:
 
     port: int = 0
     answer: bytes | PeerError = b"{}"
+    busy: int = 0
     sent: list[str] = field(default_factory=list)
     asked: list[Peer] = field(default_factory=list)
     namesake: str = ""
@@ -43,6 +44,9 @@ class Lab:
 
     async def read(self, peer: Peer, path: str, max_bytes: int, method: str = "GET") -> bytes:
         self.asked.append(peer)
+        self.busy -= 1
+        if self.busy >= 0:
+            raise PeerError(Reason.BUSY, "busy")
         if isinstance(self.answer, PeerError):
             raise self.answer
         return self.answer
@@ -53,8 +57,8 @@ class Lab:
             MemberStatus(Peer("n2", "127.0.0.1", self.port), "alive", 0, itself=False),
         ]
 
-    def reaching(self) -> Reaching:
-        return Reaching(Myself("n1", "1.0"), self.statuses, self, Echoes(self, SETTINGS), self, SETTINGS)
+    def reaching(self, settings: DoctorSettings = SETTINGS) -> Reaching:
+        return Reaching(Myself("n1", "1.0"), self.statuses, self, Echoes(self, settings), self, settings)
 
 
 async def asked(
@@ -121,7 +125,7 @@ def test_nobody_else_is(by: AskedBy, trial: str, method: str, error: type[OciErr
 
 def test_a_member_has_it_done_once_a_second() -> None:
     async def work(lab: Lab) -> None:
-        reaching = lab.reaching()
+        reaching = lab.reaching(replace(SETTINGS, again_s=3600.0))
         await asked(reaching)
         with pytest.raises(Refusal):
             await asked(reaching)
@@ -133,12 +137,12 @@ def test_other_paths_are_for_others() -> None:
     with_server(lambda lab: asked(lab.reaching(), path="/v2/"))
 
 
-def examined(answer: bytes | PeerError) -> MemberFacts:
+def examined(answer: bytes | PeerError, busy: int = 0) -> MemberFacts:
     async def work(lab: Lab) -> MemberFacts:
         reaching = lab.reaching()
         return await reaching.examine(lab.statuses()[1], 7)
 
-    facts: MemberFacts = with_server(work, Lab(answer=answer))
+    facts: MemberFacts = with_server(work, Lab(answer=answer, busy=busy))
     return facts
 
 
@@ -160,6 +164,11 @@ def test_what_a_member_says_is_taken_as_far_as_it_can_be_so() -> None:
     assert facts.ahead_s < -1e8
     assert facts.peer.is_open
     assert facts.gossip.is_open
+
+
+def test_a_member_that_was_asked_a_moment_ago_is_asked_once_more() -> None:
+    assert examined(back(), busy=1).back is not None
+    assert examined(back(), busy=2).problem == "busy"
 
 
 @pytest.mark.parametrize(
