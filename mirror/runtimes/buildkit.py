@@ -148,7 +148,7 @@ class BuildKit:
         for registry, key, value, made, snippet in reversed(added["pieces"]):
             setting = _Setting(registry, key, value)
             allowed = setting.without_it(settings, made)
-            shorter = (cut(text, _cuts(text, setting, snippet, made), toml, meant) for meant in allowed)
+            shorter = (cut(text, _cuts(text, setting, snippet), toml, meant) for meant in allowed)
             found = next((each for each in shorter if each is not None), None)
             if found is not None:
                 text, settings = found, toml(found)
@@ -190,13 +190,9 @@ def _places(text: str, setting: _Setting, made: int) -> Iterator[Insertion]:
                 yield Insertion(found.end(), f"{found[1]}{line}{end}")
 
 
-def _cuts(text: str, setting: _Setting, snippet: str, made: int) -> Iterator[tuple[int, int]]:
+def _cuts(text: str, setting: _Setting, snippet: str) -> Iterator[tuple[int, int]]:
     """Ranges of which one is what was added, or what others have made of it."""
-    for first, last in occurrences(text, snippet):
-        begins_line = made == 2 and snippet[0] in "\r\n" and text[:first][-1:] not in ("", "\n")
-        if begins_line and last < len(text):  # the line before it had no end, and needs one now
-            yield first + len(line_end(snippet)), last
-        yield first, last
+    yield from occurrences(text, snippet)
     line = rf"{setting.key}[ \t]*=[ \t]*(?:true|\[[^\]]*\])"
     header = rf"\[[ \t]*registry[ \t]*\.[ \t]*[\"']{re.escape(setting.registry)}[\"'][ \t]*\]"
     shapes = (
