@@ -130,7 +130,7 @@ def test_a_write_that_fails_leaves_all_as_it_was(node: Node) -> None:
 
 @pytest.mark.parametrize(
     ("number", "advice"),
-    [(13, "run this command with sudo"), (30, "its file system is read-only"), (28, "make room")],
+    [(13, "run this command with sudo"), (30, "what makes the files of this host has to bring"), (28, "make room")],
 )
 def test_a_refusal_says_what_to_do(node: Node, monkeypatch: pytest.MonkeyPatch, number: int, advice: str) -> None:
     def refuse(self: Path, target: Path) -> Path:
