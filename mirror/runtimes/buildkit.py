@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..errors import ConfigError
 from . import Added, Addition, Change, Installed, NotUnderstood, Wanted, units, versions
 from .edits import MARK, Insertion, cut, indent_at, inserted, item_cuts, item_places, line_end, occurrences, toml
 from .host import Host
@@ -21,6 +20,8 @@ _CONFIG: Final = "/etc/buildkit/buildkitd.toml"
 _PROGRAMS: Final = ("/usr/bin/buildkitd", "/usr/sbin/buildkitd", "/usr/local/bin/buildkitd")
 _UNITS: Final = ("buildkit", "buildkitd")
 _BUILDX: Final = ".docker/buildx/instances"
+"""Below a user's home: the builders that `docker buildx create` made. Those of other drivers are no containers here."""
+_ROOTLESS: Final = ".config/buildkit/buildkitd.toml"
 _HEADER: Final = re.compile(r"(?m)^[ \t]*\[[^\[\n][^\n]*\]([ \t]*(?:#[^\n]*)?)(\r?\n|\Z)")
 _LIST: Final = re.compile(r"=\s*\[")
 
@@ -104,12 +105,9 @@ class BuildKit:
         paths = {path for path in _PROGRAMS if host.exists(path)}
         text = host.read(_CONFIG)
         for user in users(host):
-            builders = f"{user.home}/{_BUILDX}"
-            paths |= {
-                f"{builders}/{name}" for name in host.names(builders) if _is_container(host, f"{builders}/{name}")
-            }
-            own = f"{user.home}/.config/buildkit/buildkitd.toml"
-            paths |= {own} if host.exists(own) else set()
+            builders = [name for name in user.names(_BUILDX) if '"docker-container"' in user.read(f"{_BUILDX}/{name}")]
+            paths |= {f"{user.home}/{_BUILDX}/{name}" for name in builders}
+            paths |= {f"{user.home}/{_ROOTLESS}"} if user.has(_ROOTLESS) else set()
         if not paths and text is None:
             return None
         unit = units.first(host, _UNITS)
@@ -150,7 +148,7 @@ class BuildKit:
         for registry, key, value, made, snippet in reversed(added["pieces"]):
             setting = _Setting(registry, key, value)
             allowed = setting.without_it(settings, made)
-            shorter = (cut(text, _cuts(text, setting, snippet, made), toml, meant) for meant in allowed)
+            shorter = (cut(text, _cuts(text, setting, snippet), toml, meant) for meant in allowed)
             found = next((each for each in shorter if each is not None), None)
             if found is not None:
                 text, settings = found, toml(found)
@@ -192,13 +190,9 @@ def _places(text: str, setting: _Setting, made: int) -> Iterator[Insertion]:
                 yield Insertion(found.end(), f"{found[1]}{line}{end}")
 
 
-def _cuts(text: str, setting: _Setting, snippet: str, made: int) -> Iterator[tuple[int, int]]:
+def _cuts(text: str, setting: _Setting, snippet: str) -> Iterator[tuple[int, int]]:
     """Ranges of which one is what was added, or what others have made of it."""
-    for first, last in occurrences(text, snippet):
-        begins_line = made == 2 and snippet[0] in "\r\n" and text[:first][-1:] not in ("", "\n")
-        if begins_line and last < len(text):  # the line before it had no end, and needs one now
-            yield first + len(line_end(snippet)), last
-        yield first, last
+    yield from occurrences(text, snippet)
     line = rf"{setting.key}[ \t]*=[ \t]*(?:true|\[[^\]]*\])"
     header = rf"\[[ \t]*registry[ \t]*\.[ \t]*[\"']{re.escape(setting.registry)}[\"'][ \t]*\]"
     shapes = (
@@ -228,14 +222,6 @@ def _read(path: str, text: str) -> Table:
     return settings
 
 
-def _is_container(host: Host, path: str) -> bool:
-    """Whether a builder is one that `docker buildx create` makes unless it is told otherwise."""
-    try:
-        return '"docker-container"' in (host.read(path) or "")
-    except ConfigError:
-        return True
-
-
 def _of_users(installed: Installed) -> Iterator[str]:
     """Builders and files that are left alone, and what their owner can do."""
     for path in sorted(installed.paths):
@@ -245,5 +231,5 @@ def _of_users(installed: Installed) -> Iterator[str]:
                 f"{path}: the builder {builder} is a container with settings of its own. Make it anew: docker buildx rm"
                 f" {builder}, then docker buildx create --name {builder} --driver-opt network=host --config {_CONFIG}"
             )
-        elif "/.config/" in path:
+        elif path.endswith(_ROOTLESS):
             yield f"{path}: this user runs BuildKit without root; write what {_CONFIG} has into it"

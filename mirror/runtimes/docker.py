@@ -26,6 +26,7 @@ _UNIT: Final = "docker.service"
 _RELOAD: Final = units.reload("docker")
 _RESTART: Final = units.restart("docker")
 _SNAP_RESTART: Final = ("snap", "restart", "docker")
+_ROOTLESS: Final = (".config/docker/daemon.json", ".config/systemd/user/docker.service")
 _ENVIRONMENT: Final = ("/etc/default/docker", "/etc/sysconfig/docker")
 _LIST: Final = re.compile(rf'"{_KEY}"\s*:\s*\[')
 _MEMBER: Final = rf'"{_KEY}"\s*:\s*\[[^\]]*\]'
@@ -47,8 +48,7 @@ class Docker:
         files = (config, *((_SNAP_CONFIG,) if _SNAP in paths else ()), *_ENVIRONMENT)
         texts = said | {path: text for path in files if (text := host.read(path)) is not None}
         for user in users(host):
-            own = f"{user.home}/.config/docker/daemon.json", f"{user.home}/.config/systemd/user/docker.service"
-            paths |= {path for path in own if user.name != "root" and host.exists(path)}
+            paths |= {f"{user.home}/{path}" for path in _ROOTLESS if user.name != "root" and user.has(path)}
         only_snap = _SNAP in paths and paths.isdisjoint(_PROGRAMS)
         restart = _SNAP_RESTART if only_snap else _RESTART
         version = versions.package_version(host, _PACKAGES) or versions.program_version(host, _PROGRAMS)
@@ -56,7 +56,7 @@ class Docker:
 
     def add(self, installed: Installed, wanted: Wanted) -> Change:
         """What makes it ask the agent first: see `Runtime`."""
-        notes = [*_of_other_registries(wanted), *_of_users(installed)]
+        notes = [*_of_other_registries(wanted), *_of_store(installed), *_of_users(installed)]
         if _HUB not in wanted.registries or _is_started_with(wanted.url, installed.texts):
             return Change(notes=tuple(notes))
         files, snap = {}, _SNAP in installed.paths
@@ -186,8 +186,9 @@ def _command(texts: Texts) -> tuple[str, str]:
     for path, text in texts.items():
         if f"/{_UNIT}" in path:
             for line in re.sub(r"\\\r?\n", " ", text).splitlines():
-                if line.startswith("ExecStart="):
-                    said = path, line.partition("=")[2].strip()
+                key, _, value = line.partition("=")
+                if key.strip() == "ExecStart":
+                    said = path, value.strip()
     return said
 
 
@@ -229,10 +230,21 @@ def _of_other_registries(wanted: Wanted) -> Iterator[str]:
         )
 
 
+def _of_store(installed: Installed) -> Iterator[str]:
+    """That Docker keeps its images in containerd's store, which can do more."""
+    path = _config_of(installed.texts)
+    features = _read(path, installed.texts.get(path, "")).get("features")
+    if isinstance(features, dict) and features.get("containerd-snapshotter") is True:
+        yield (
+            f"{path} has containerd-snapshotter: with that, Docker also reads /etc/docker/certs.d/_default/hosts.toml,"
+            " as containerd does, where the agent can be named for every registry"
+        )
+
+
 def _of_users(installed: Installed) -> Iterator[str]:
     """Who runs a Docker of their own, which is left alone."""
     for path in sorted(installed.paths):
-        if "/.config/" in path:
+        if path.endswith(_ROOTLESS):
             yield (
                 f"{path}: this user runs Docker without root. It has a network of its own, where 127.0.0.1 is not this"
                 f" host; give the agent another address, and add that to {_KEY} there"

@@ -147,3 +147,9 @@ EDITS = [
 def test_what_others_made_of_it_is_taken_back_all_the_same(tmp_path: Path, before: str, after: str, left: str) -> None:
     addition = change(tmp_path, {CONFIG: before}).files[CONFIG]
     assert Docker().remove(CONFIG, after, addition.added) == left
+
+
+def test_containerds_image_store_is_noticed(tmp_path: Path) -> None:
+    changed = change(tmp_path, {CONFIG: '{"features": {"containerd-snapshotter": true}}'})
+    assert "/etc/docker/certs.d/_default/hosts.toml" in changed.notes[0]
+    assert not change(tmp_path, {CONFIG: '{"features": {"containerd-snapshotter": false}}'}).notes
