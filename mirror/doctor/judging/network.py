@@ -7,7 +7,7 @@ from typing import Final
 from .. import Finding, Verdict, error, ok, skipped, warning
 from ..advice import Advice
 from ..facts import Datagram, MemberFacts, NodeFacts
-from .words import span, times
+from .words import SET_CLOCK, span, times
 
 _CLOCK_WARNING_S: Final = 5.0
 """Difference of two clocks, s, from which it is told: more than the way of a question takes, so it is real, and lines
@@ -199,17 +199,14 @@ def clock(members: Sequence[MemberFacts]) -> list[Finding]:
     if len(far) > max(1, len(ahead) / 2) and spread < _CLOCK_WARNING_S:
         relation = "behind" if middle > 0 else "ahead of"
         says = f"this node's clock is {span(abs(middle))} {relation} those of most members ({', '.join(sorted(far))})"
-        return [Finding("clock", _how_bad(middle), says, means, _SET_CLOCK)]
+        return [Finding("clock", _how_bad(middle), says, means, SET_CLOCK)]
     found = []
     for name, seconds in sorted(far.items()):
         relation = "ahead of" if seconds > 0 else "behind"
         says = f"{name}'s clock is {span(abs(seconds))} {relation} this node's"
         where = f"on {name}, or here if that one is right: " if len(ahead) == 1 else f"on {name}: "
-        found.append(Finding("clock", _how_bad(seconds), says, means, where + _SET_CLOCK))
+        found.append(Finding("clock", _how_bad(seconds), says, means, where + SET_CLOCK))
     return found
-
-
-_SET_CLOCK: Final = "timedatectl set-ntp true; timedatectl timesync-status    # chronyc makestep, where chrony runs"
 
 
 def _how_bad(seconds: float) -> Verdict:

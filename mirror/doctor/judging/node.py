@@ -7,7 +7,7 @@ from typing import Any, Final
 from .. import Finding, Verdict, error, ok, skipped, warning
 from ..advice import Advice
 from ..facts import Disk, NodeFacts
-from .words import size, times
+from .words import SET_CLOCK, size, times
 
 _LOW_BYTES: Final = 1 << 30
 """Free bytes of a disk below which somebody should look: an image has some 100 MiB, and others write as well."""
@@ -20,6 +20,11 @@ _FEW_DESCRIPTORS: Final = 8192
 _NEARLY_ALL: Final = 0.9
 
 _ALONE: Final[Sequence[tuple[str, str, str]]] = (
+    (
+        "by this node's clock",
+        "clock",
+        "The clocks of the two are more than a week apart, or the certificate of its --tls-cert has expired.",
+    ),
     ("another key", "key", "It has another cluster key than this node, so neither believes the other."),
     ("may want TLS", "key", "It has a cluster key, and this node has none."),
     ("cannot open the seal", "key", "It has no cluster key, or its cluster has another name (--cluster)."),
@@ -128,13 +133,14 @@ def seed(place: str, outcome: str, facts: NodeFacts, advice: Advice) -> Finding:
     port = int(port_text) if port_text.isdecimal() else facts.gossip_port
     file = facts.key_file or "/etc/skvaller/cluster.key"
     commands: Mapping[str, str] = {
+        "clock": f"date -u; ssh root@{host} date -u; on the one that is wrong: {SET_CLOCK}",
         "key": f"scp root@{host}:{file} {file}, then {advice.restart}    # compare first: skvaller keys list, on both",
         "seed": advice.set("join", ["HOST-OF-ANOTHER-NODE"]),
         "udp": advice.open_port(port, "udp", host),
         "refused": f"on {host}: {advice.start}",
         "silent": advice.open_port(port, "tcp", host),
     }
-    check = "keys" if kind == "key" else "cluster"
+    check = {"key": "keys", "clock": "clock"}.get(kind, "cluster")
     says = f"it is alone, and {place}, through which it is to join, does not let it in: {outcome}"
     return Finding(
         check, Verdict.ERROR, says, f"{means} It serves its own clients, and shares nothing.", commands[kind]

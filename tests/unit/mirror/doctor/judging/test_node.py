@@ -32,6 +32,7 @@ def test_all_is_well() -> None:
 @pytest.mark.parametrize(
     ("outcome", "check", "words"),
     [
+        ("its certificate is not valid by this node's clock: certificate has expired", "clock", "timedatectl"),
         ("its certificate is of another key, or of another authority", "keys", "scp root@10.0.0.2:/k /k"),
         ("it closed the connection without a greeting: it may want TLS, for which one needs its key", "keys", "scp"),
         ("it says that it cannot open the seal: it has no key, or its cluster has another name", "keys", "scp"),
