@@ -120,12 +120,14 @@ def udp(me: NodeFacts, members: Sequence[MemberFacts], advice: Advice) -> list[F
             continue
         if there is False:
             says = f"{it.name} gets no datagram of this node: UDP from here to {it.host}:{it.gossip_port} is dropped"
-            found.append(error("udp", says, _UDP_MEANS, advice.open_port(it.gossip_port, "udp", it.name)))
+            found.append(
+                error("udp", says, f"{_ON_THE_WAY} {_UDP_MEANS}", advice.open_port(it.gossip_port, "udp", it.name))
+            )
         if not here:
             says = (
                 f"this node gets no datagram of {it.name}: UDP from {it.host} to port {me.gossip_port} here is dropped"
             )
-            found.append(error("udp", says, _UDP_MEANS, advice.open_port(me.gossip_port, "udp")))
+            found.append(error("udp", says, f"{_ON_THE_WAY} {_UDP_MEANS}", advice.open_port(me.gossip_port, "udp")))
         if there is not False and here:
             found.append(ok("udp", f"{it.name}: datagrams pass in both directions"))
     return found or [skipped("udp", "there is no other member that answers")]
@@ -141,6 +143,7 @@ def _unknown(me: NodeFacts, it: MemberFacts, advice: Advice) -> Finding:
     return error("udp", says, _UDP_MEANS, f"{advice.open_port(it.gossip_port, 'udp', it.name)}; or here: {here}")
 
 
+_ON_THE_WAY: Final = "Where they come in, as a rule; or where they go out, or by something between."
 _UDP_MEANS: Final = (
     "Gossip is UDP. Without it a node does not get in, or members suspect each other, and news come late."
 )
