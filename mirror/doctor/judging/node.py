@@ -18,6 +18,7 @@ _FULL_INODES: Final = 100
 _FEW_DESCRIPTORS: Final = 8192
 """The agent uses fewer connections where it may have fewer descriptors."""
 _NEARLY_ALL: Final = 0.9
+_AGAIN: Final = "skvaller doctor    # once more"
 
 _ALONE: Final[Sequence[tuple[str, str, str]]] = (
     (
@@ -50,7 +51,7 @@ def agent(facts: NodeFacts, url: str) -> list[Finding]:
                 "agent",
                 f"{facts.name} answers at {url}, and is starting or leaving",
                 "Pulls get 503 until it is ready, which takes seconds.",
-                "skvaller doctor    # once more",
+                _AGAIN,
             )
         ]
     where = ", ".join(facts.listen)
@@ -117,8 +118,9 @@ def cluster(facts: NodeFacts, alive: int, advice: Advice) -> list[Finding]:
             return [warning("cluster", says, means, advice.open_port(facts.gossip_port, "udp"))]
         if alive:
             return [ok("cluster", f"it sees {times(alive, 'other member')}")]
-        says = "it is a cluster of its own: it has no node to join through"
-        return [ok("cluster", says)]
+        if facts.seeds:
+            return [warning("cluster", "it has reached no other member yet", "It joins at this moment.", _AGAIN)]
+        return [ok("cluster", "it is a cluster of its own: it has no node to join through")]
     found = []
     for attempt in facts.alone.split("; "):
         place, _, outcome = attempt.partition(": ")
