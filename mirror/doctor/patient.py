@@ -23,7 +23,7 @@ from .facts import MemberFacts, NodeFacts, Sighting, UpstreamFacts
 from .judging import network, node, registries, runtimes, start
 from .probing import RuntimeFacts, probe, ways_of
 from .settings import FoundSettings
-from .starting import SeedFacts, seed_facts, start_facts
+from .starting import SeedFacts, seed_facts, sockets_of, start_facts
 
 _AT_ONCE: Final = 8
 """Runtimes that are tried at a time: more than a machine has."""
@@ -125,14 +125,15 @@ def checks_up(machine: Machine, agent: RunningAgent) -> tuple[Sequence[Check], S
         Check("mtu", "do large packets pass, both ways", "members", lambda it: network.mtu(it[0], it[1], advice)),
         Check("clock", "are the clocks alike", "members", lambda it: network.clock(it[1])),
         Check("runtime", "does each runtime ask the agent", "runtimes", runtimes.runtimes),
-        Check("containerd", "is the containerd there whose content is shared", "node",
-              lambda it: node.containerd(it[0], advice)),
+        Check("containerd", "is the containerd there whose content is shared", "containerd",
+              lambda it: node.containerd(it[0], it[1], advice)),
         Check("upstream", "do registries answer", "upstreams", lambda it: registries.upstream(it, advice)),
         Check("disk", "is there room on the disk", "node", lambda it: node.disk(it[0], advice)),
         Check("files", "may it have enough files open", "node", lambda it: node.files(it[0], advice)),
     ]  # fmt: skip
     sources: Sources = {
         "node": agent.about,
+        "containerd": lambda: (agent.node(), sockets_of(machine.root)),
         "settings": lambda: _looked_through(machine),
         "seeds": lambda: _gathered_seeds(agent),
         "keys": agent.keys,

@@ -249,14 +249,19 @@ def files(facts: NodeFacts, advice: Advice) -> list[Finding]:
     return [ok("files", says)]
 
 
-def containerd(facts: NodeFacts, advice: Advice) -> list[Finding]:
-    """Whether the containerd is there whose content it shares."""
+def containerd(facts: NodeFacts, sockets: Sequence[str], advice: Advice) -> list[Finding]:
+    """Whether the containerd is there whose content it shares; `sockets`: of those that this machine has."""
+    if not facts.containerd and sockets:
+        says = f"no containerd is shared, and {sockets[0]} is here"
+        means = "Images that were imported or tagged by hand on this node are not found by the others."
+        return [skipped("containerd", says, means, advice.set("containerd", sockets[0]))]
     if not facts.containerd:
         return [skipped("containerd", "no containerd is shared: the setting containerd names none")]
     way = facts.containerd_way
     if way is None or way.is_open:
         return [ok("containerd", f"{facts.containerd} takes connections")]
-    return [containerd_socket(facts.containerd, way.problem, (), advice)]
+    others = [it for it in sockets if it != facts.containerd]
+    return [containerd_socket(facts.containerd, way.problem, others, advice)]
 
 
 def containerd_socket(address: str, problem: str, others: Sequence[str], advice: Advice) -> Finding:
