@@ -13,8 +13,8 @@ from typing import Final
 from ..errors import StartFailed
 from .places import UNIT, USER, Places
 
-_COMMAND_S: Final = 120
-"""Bounds one command of the machine, s: systemd waits up to 90 s for an agent to be ready."""
+_COMMAND_S: Final = 180
+"""Bounds one command of the machine, s: systemd waits up to 30 s for an agent to end, and 90 s for one to be ready."""
 _BOOTED: Final = Path("/run/systemd/system")
 """Is there where systemd runs the machine. Source: sd_booted(3)."""
 
