@@ -215,7 +215,7 @@ def _pins(rows: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
     for row in lacking[:_SHOWN_MAX]:
         why = f": {row['problem']}" if row["problem"] else ""
         yield Problem(
-            Severity.ERROR,
+            Severity.ERROR if why or not row["held"] else Severity.WARNING,
             f"The pinned image {row['name']} is whole on {row['held']} of {row['wanted']} members{why}.",
             "The members fetch what lacks as soon as they can. To see what stops them, fetch it now",
             f"skvaller prefetch {shlex.quote(row['name'])}",
