@@ -211,7 +211,7 @@ def _registries(facts: Facts) -> Iterator[Problem]:
 
 
 def _pins(rows: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
-    lacking = [row for row in rows if row["missing"]]
+    lacking = sorted((row for row in rows if row["missing"]), key=lambda row: not (row["problem"] or not row["held"]))
     for row in lacking[:_SHOWN_MAX]:
         why = f": {row['problem']}" if row["problem"] else ""
         yield Problem(
@@ -222,7 +222,7 @@ def _pins(rows: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
         )
     if len(lacking) > _SHOWN_MAX:
         yield Problem(
-            Severity.ERROR,
+            Severity.WARNING,
             f"{len(lacking) - _SHOWN_MAX} more pinned images lack copies.",
             "See them all",
             "skvaller pins",
