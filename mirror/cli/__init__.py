@@ -66,7 +66,7 @@ def main() -> None:
     One agent per node answers the container runtime as a registry mirror. What any node holds, every node can pull at
     LAN speed; only what none holds comes from upstream.
     """
-    if any(name.startswith("SKVALLER_") for name in os.environ):
+    if any(name.startswith("SKVALLER_") and name != "SKVALLER_AGENT" for name in os.environ):  # settings take a while
         from ..config import refuse_misspelt
 
         refuse_misspelt(os.environ)
