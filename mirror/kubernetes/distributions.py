@@ -229,8 +229,8 @@ DISTRIBUTIONS: Final[tuple[Distribution, ...]] = (
     Distribution(
         "rke2", "RKE2",
         "RKE2 makes containerd's configuration from /etc/rancher/rke2/registries.yaml when it starts. The chart writes "
-        "that file and has systemd restart RKE2 on all nodes at once; pods go on, but the API server is away meanwhile. "
-        "With several servers set containerd.restart to false, and restart one after the other.",
+        "that file and has systemd restart RKE2 on all nodes at once; pods go on, but the API server is away "
+        "meanwhile. With several servers set containerd.restart to false, and restart one after the other.",
         Basis.DERIVED, "docs.rke2.io/install/containerd_registry_configuration",
         values={"containerd": {"runtime": "rke2"}}, first=_PRIVILEGED,
     ),
