@@ -69,7 +69,7 @@ class Release:
         """Replace all agents' pods, as an upgrade does; return when Kubernetes says that it is done."""
         control = self._cluster.control
         control.kubectl("-n", NAMESPACE, "rollout", "restart", "daemonset")
-        control.kubectl("-n", NAMESPACE, "rollout", "status", "daemonset", "--timeout=300s", timeout_s=320)
+        control.kubectl("-n", NAMESPACE, "rollout", "status", "daemonset", "--timeout=900s", timeout_s=920)
 
     def pods(self) -> list[dict[str, Any]]:
         """The agents' pods."""
