@@ -158,12 +158,11 @@ def _show(findings: Sequence[Finding]) -> None:
     for it in findings:
         verdict = click.style(f"{it.verdict:{_VERDICT_COLUMNS}}", **_STYLES[it.verdict])
         click.echo(f"{verdict}{it.check:{_CHECK_COLUMNS}}{_wrapped(it.says, _VERDICT_COLUMNS + _CHECK_COLUMNS)}")
-        if it.verdict in (Verdict.WARNING, Verdict.ERROR):
-            indent = " " * (_VERDICT_COLUMNS + _CHECK_COLUMNS)
-            if it.means:
-                click.echo(f"{indent}{_wrapped(it.means, len(indent))}")
-            if it.command:
-                click.echo(f"{indent}{click.style('mend it:', bold=True)} {it.command}")  # in one line, to be copied
+        indent = " " * (_VERDICT_COLUMNS + _CHECK_COLUMNS)
+        if it.means:
+            click.echo(f"{indent}{_wrapped(it.means, len(indent))}")
+        if it.command:
+            click.echo(f"{indent}{click.style('mend it:', bold=True)} {it.command}")  # in one line, to be copied
     counts = {verdict: sum(it.verdict is verdict for it in findings) for verdict in Verdict}
     summary = [
         count_text(counts[Verdict.ERROR], "error"),

@@ -9,7 +9,7 @@ from .. import __version__
 from ..errors import ConfigError, StartFailed
 from . import ports
 from .machine import Machine
-from .places import CURRENT, ENABLED, FOLDER, LINK, UNIT, UNIT_FILE, USER, Places
+from .places import CURRENT, ENABLED, FOLDER, LINK, PROGRAMS, UNIT, UNIT_FILE, USER, Places
 from .plan import Plan, Written
 from .program import Releases
 
@@ -72,6 +72,7 @@ class Installation:
             undo.callback(self._releases.forget, self._places.at(CURRENT).with_name(program.release.name))
             undo.callback(self._releases.switch, before)
             self._releases.switch(self._releases.place(program.release))
+            self._machine.relabel(PROGRAMS)
             self._link(LINK, program.command, undo)
         self._tell("program", program.text)
         self._link(ENABLED, UNIT_FILE, undo)

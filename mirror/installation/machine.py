@@ -88,6 +88,11 @@ class Machine:
         _must("userdel", USER)
         return True
 
+    def relabel(self, path: str) -> None:
+        """Give files the labels that SELinux lets systemd start, where there is SELinux."""
+        if self._places.is_here and (command := shutil.which("restorecon")) is not None:
+            _run(command, "-R", path)
+
     def give(self, path: Path) -> None:
         """Make the agent's user the owner of a file, where there is one."""
         ids = self._user_ids()

@@ -12,7 +12,7 @@ from typing import Final
 
 from ..config import AgentConfig, load
 from ..errors import ConfigError
-from .agent_toml import Given, changed_text, new_text
+from .agent_toml import Given, changed_text, is_written_here, new_text
 from .containerds import Containerd
 from .join_token import JoinToken
 from .places import KEY_FILE, SETTINGS_FILE, UNIT_FILE, Places
@@ -111,17 +111,16 @@ def plan_of(
     notes = []
     if token is not None:
         wanted = {**token.settings, "join": list(token.seeds), **wanted}
-    if before is None:
+    if before is None or (token is not None and "key-file" not in written):
         wanted.setdefault("key-file", KEY_FILE)
-        if containerd is not None and "containerd" not in wanted:
+    if containerd is not None and "containerd" not in {**written, **wanted}:
+        if before is None or is_written_here(before):
             wanted = {**wanted, "containerd": containerd.socket, "containerd-namespace": containerd.namespace}
-    elif token is not None and "key-file" not in written:
-        wanted.setdefault("key-file", KEY_FILE)
-    elif containerd is not None and "containerd" not in {**written, **wanted}:
-        notes.append(
-            f"{SETTINGS_FILE} does not share the content of the containerd at {containerd.socket}: "
-            f"`skvaller install --containerd {containerd.socket} --containerd-namespace {containerd.namespace}` does"
-        )
+        else:
+            notes.append(
+                f"{SETTINGS_FILE} does not share the content of the containerd at {containerd.socket}: `skvaller "
+                f"install --containerd {containerd.socket} --containerd-namespace {containerd.namespace}` does"
+            )
     after = new_text(wanted) if before is None else changed_text(before, wanted)
     config = _loaded(after, given)
     if config.key_file is None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..errors import ConfigError
-from . import Added, Addition, Change, Installed, NotUnderstood, Wanted, versions
+from . import Added, Addition, Change, Installed, NotUnderstood, Wanted, units, versions
 from .edits import MARK, Insertion, cut, indent_at, inserted, item_cuts, item_places, line_end, occurrences, toml
 from .host import Host
 from .toml_text import loads
@@ -19,6 +19,7 @@ from .users import users
 
 _CONFIG: Final = "/etc/buildkit/buildkitd.toml"
 _PROGRAMS: Final = ("/usr/bin/buildkitd", "/usr/sbin/buildkitd", "/usr/local/bin/buildkitd")
+_UNITS: Final = ("buildkit", "buildkitd")
 _BUILDX: Final = ".docker/buildx/instances"
 _HEADER: Final = re.compile(r"(?m)^[ \t]*\[[^\[\n][^\n]*\]([ \t]*(?:#[^\n]*)?)(\r?\n|\Z)")
 _LIST: Final = re.compile(r"=\s*\[")
@@ -111,7 +112,8 @@ class BuildKit:
             paths |= {own} if host.exists(own) else set()
         if not paths and text is None:
             return None
-        restart = ("systemctl", "restart", "buildkit") if not paths.isdisjoint(_PROGRAMS) else ()
+        unit = units.first(host, _UNITS)
+        restart = () if unit is None else units.restart(unit)
         version = versions.package_version(host, ("buildkit",)) or versions.program_version(host, _PROGRAMS)
         return Installed(self.name, version, {} if text is None else {_CONFIG: text}, frozenset(paths), restart)
 
@@ -138,8 +140,9 @@ class BuildKit:
         if not pieces:
             return Change(notes=notes)
         added = {"made_file": before is None, "pieces": pieces}
-        is_read = bool(installed.restart)
-        return Change({_CONFIG: Addition(text, added, at_once=not is_read)}, installed.restart, notes)
+        if not installed.restart and not installed.paths.isdisjoint(_PROGRAMS):
+            notes += ("buildkitd has no unit of systemd here: start it again yourself, so that it reads this",)
+        return Change({_CONFIG: Addition(text, added, at_once=not installed.restart)}, installed.restart, notes)
 
     def remove(self, path: str, text: str, added: Added) -> str | None:
         """The text of a file without what was added: see `Runtime`."""

@@ -136,8 +136,9 @@ def carry_out(plan: Plan, host: Host, records: Records) -> None:
         else:
             records.write(before, {})
         raise
+    if before is not None and any(step.then is None for step in plan.steps):
+        delete_folders(host, list(before.folders))  # an empty one of a registry would keep `_default` from it
     if plan.record is None:
-        delete_folders(host, list(before.folders) if before is not None else [])
         records.forget(plan.runtime)
     elif made:
         records.write(replace(plan.record, folders=(*plan.record.folders, *made)), {})

@@ -13,7 +13,7 @@ from typing import Final
 
 import tomlkit
 
-from . import Added, Addition, Change, Installed, NotUnderstood, Texts, Wanted, versions
+from . import Added, Addition, Change, Installed, NotUnderstood, Texts, Wanted, units, versions
 from .edits import MARK, Insertion, cut, inserted, line_end, occurrences, toml
 from .host import Host
 from .registries_conf import DROP_INS, MAIN, Entry, Table, applying, entries, is_old, tables
@@ -28,6 +28,8 @@ _PROGRAMS: Final = tuple(
     for folder in ("bin", "sbin", "local/bin", "local/sbin")
 )
 _PACKAGES: Final = ("podman", "cri-o", "skopeo", "buildah")
+_CRIO: Final = ("crio", "cri-o")
+"""How its unit is called: by itself, and by some distributions."""
 _HUB_NAMES: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 _HEAD: Final = """\
 # Written by `skvaller configure`, and made anew when other files change; `skvaller unconfigure` takes it away.
@@ -54,7 +56,11 @@ class Podman:
             own = f"{user.home}/.config/containers/registries.conf"
             found = [own, *(f"{own}.d/{name}" for name in host.names(f"{own}.d") if name.endswith(".conf"))]
             paths |= {path for path in found if host.exists(path)}
-        restart = ("systemctl", "reload", "crio") if any(path.endswith("/crio") for path in programs) else ()
+        restart = (
+            units.reload(units.first(host, _CRIO) or _CRIO[0])
+            if any(path.endswith("/crio") for path in programs)
+            else ()
+        )
         version = versions.package_version(host, _PACKAGES) or versions.program_version(host, programs)
         return Installed(self.name, version, texts, frozenset(paths), restart)
 

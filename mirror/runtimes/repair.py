@@ -75,6 +75,6 @@ class Repair:
         advice = f"; now run: {' '.join(plan.restart)}" if plan.restart else ""
         for step in plan.steps:
             log.warning(
-                "a runtime's file had lost its way to this agent, and has it again%s runtime=%s path=%s",
+                "a runtime's file no longer named this agent, and was written again%s runtime=%s path=%s",
                 advice, runtime.name, step.path,
             )  # fmt: skip

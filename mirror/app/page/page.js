@@ -5,6 +5,7 @@
 const LOOK_S = 2; // between two looks at the state
 const PULLING_S = 1; // the same while something is pulled
 const IMAGES_S = 30; // between two questions to all members what they hold
+const PULLED_S = 5; // age up to which an answer to that is good when a pull has ended
 const EVENTS_S = 4; // between two questions what happened
 const AGAIN_MAX_S = 5; // between two tries while the agent does not answer
 const WAIT_MS = 15000; // for an answer: members may take 10 s to say what they hold
@@ -309,6 +310,7 @@ function showRegistries(state) {
 // ---- Images.
 
 let images = null;
+let imagesAge = IMAGES_S; // how old the answer may be that is asked for next
 let allImages = false;
 
 function copiesOf(image) {
@@ -505,6 +507,7 @@ function takeEvents(lines) {
 // ---- Asking.
 
 let version = null;
+let wasPulling = false;
 let lostSince = null;
 
 function answered() {
@@ -512,7 +515,6 @@ function answered() {
     lostSince = null;
     show(at("lost"), false);
     document.body.classList.remove("old");
-    images = null;
     look("images");
   }
 }
@@ -547,6 +549,12 @@ function showState(state) {
   const limit = state.cache.limit_bytes ? ` of ${size(state.cache.limit_bytes)}` : "";
   const ready = state.ready ? "ready" : "not ready for pulls yet";
   say(at("summary"), `As this node sees it: ${ready}, ${plural(state.members.length, "member")}, cache ${size(state.cache.bytes)}${limit}, ${plural(state.pins.count, "pin")}. Version ${state.version}.`);
+  const isPulling = state.pulls.length > 0;
+  if (wasPulling && !isPulling) {
+    imagesAge = PULLED_S;
+    look("images");
+  }
+  wasPulling = isPulling;
   showProblems(state.problems);
   showPulls(state);
   showMembers(state.members);
@@ -563,7 +571,8 @@ const QUESTIONS = {
     return state.pulls.length ? PULLING_S : LOOK_S;
   },
   async images() {
-    images = await (await ask("/api/v1/images", { "Cache-Control": `max-age=${IMAGES_S}` })).json();
+    images = await (await ask("/api/v1/images", { "Cache-Control": `max-age=${imagesAge}` })).json();
+    imagesAge = IMAGES_S;
     showImages();
     return IMAGES_S;
   },

@@ -57,17 +57,18 @@ def address(facts: NodeFacts, advice: Advice, members: int) -> list[Finding]:
     host = ipaddress.ip_address(facts.host)
     says = f"others reach it at {facts.host}, ports {facts.peer_port} and {facts.gossip_port}"
     mend = advice.set("advertise", facts.addresses[0] if facts.addresses else "ADDRESS")
-    if host.is_loopback and (facts.seeds or not members):
+    if host.is_loopback and facts.seeds and not members:
         return [
-            Finding(
+            warning(
                 "address",
-                Verdict.OK if members else Verdict.WARNING,
-                f"only this machine reaches it: it listens for members on {facts.host}",
-                "" if members else "No node elsewhere can take part with it.",
-                "" if members else f"{advice.set('peer', '0.0.0.0:5001')}; gossip as well",
+                f"only this machine reaches it: it listens for members on {facts.host}, and is to join others",
+                "No node elsewhere can take part with it.",
+                f"{advice.set('peer', '0.0.0.0:5001')}, and gossip likewise; or give it the cluster's key-file",
             )
         ]
-    if not host.is_loopback and facts.addresses and facts.host not in facts.addresses:
+    if host.is_loopback:
+        return [ok("address", f"only this machine reaches it: it listens for members on {facts.host}")]
+    if facts.addresses and facts.host not in facts.addresses:
         return [
             warning(
                 "address",

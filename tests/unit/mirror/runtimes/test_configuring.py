@@ -170,6 +170,15 @@ def test_a_file_keeps_an_owner_that_cannot_be_given(node: Node, monkeypatch: pyt
     assert node.config.stat().st_ino == inode
 
 
+def test_a_folder_that_is_no_longer_needed_is_gone(node: Node) -> None:
+    """An empty one of a registry would keep what `_default` says from it."""
+    node.configure(Wanted("http://127.0.0.1:5000", ("quay.io", "ghcr.io"), every=False))
+    node.configure(Wanted("http://127.0.0.1:5000", ("ghcr.io",), every=False))
+    assert [each.name for each in (node.root / "etc/containerd/certs.d").iterdir()] == ["ghcr.io"]
+    node.unconfigure()
+    assert list(node.files()) == [CONFIG]
+
+
 def test_folders_in_which_others_have_put_something_stay(node: Node) -> None:
     node.configure()
     theirs = node.root / "etc/containerd/certs.d/quay.io/hosts.toml"

@@ -36,10 +36,10 @@ def test_a_host_without_docker_has_none(tmp_path: Path) -> None:
 
 def test_a_reload_is_enough_to_add_and_a_restart_is_needed_to_take_back(tmp_path: Path) -> None:
     """At SIGHUP dockerd keeps the value of a key that is gone."""
-    assert change(tmp_path, {}).restart == ("systemctl", "reload", "docker")
+    assert change(tmp_path, {}).restart == ("systemctl", "try-reload-or-restart", "docker")
     installed = Docker().look(Host(tmp_path))
     assert installed is not None
-    assert installed.restart == ("systemctl", "restart", "docker")
+    assert installed.restart == ("systemctl", "try-restart", "docker")
 
 
 def test_the_snap_has_its_own_file_and_command(tmp_path: Path) -> None:

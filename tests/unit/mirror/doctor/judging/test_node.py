@@ -62,6 +62,13 @@ def test_an_address_of_another_machine_is_doubted() -> None:
     assert 'advertise = "10.0.0.1"' in found.command
 
 
+def test_a_node_on_loopback_is_wrong_only_if_it_is_to_join_others() -> None:
+    loopback = replace(ME, host="127.0.0.1")
+    assert node.address(loopback, ADVICE, 0)[0].verdict is Verdict.WARNING
+    assert node.address(loopback, ADVICE, 1)[0].verdict is Verdict.OK
+    assert node.address(replace(loopback, seeds=[]), ADVICE, 0)[0].verdict is Verdict.OK
+
+
 @pytest.mark.parametrize(
     ("disk", "verdict", "words"),
     [
