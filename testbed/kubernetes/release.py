@@ -62,7 +62,7 @@ class Release:
     def until_ready(self) -> None:
         """Wait until an agent is ready on every node, and all of them know each other."""
         nodes = self._cluster.nodes
-        self._cluster.until_running(len(nodes), *_AGENTS, within_s=2 * START_S)
+        self._cluster.until_running(len(nodes), *_AGENTS, within_s=4 * START_S)
         wait_until(lambda: all(self.alive(node) == set(nodes) for node in nodes.values()), "agents to meet", START_S)
 
     def roll(self) -> None:
