@@ -26,7 +26,7 @@ from ..oci.reference import Reference, Repository
 from ..settings import AppSettings
 from .progress import CACHE, ClientPull
 from .request import RegistryRequest
-from .shares import Share, from_upstream, why_upstream
+from .shares import Share, why_upstream
 from .zerocopy import EXTENSION
 
 log = logging.getLogger(__name__)
@@ -38,8 +38,8 @@ _SOURCES_MAX: Final = 16
 OTHERS: Final = "others"
 """Stands for these: no member may have this name twice, and it is the last of them."""
 _FIELDS: Final = (
-    " image=%s seconds=%.3f bytes=%d sources=%s upstream_bytes=%d why_upstream=%s client=%s requests=%d failed=%d "
-    "error=%s"
+    " image=%s seconds=%.3f bytes=%d sources=%s upstream_bytes=%d home_bytes=%d why_upstream=%s client=%s requests=%d "
+    "failed=%d error=%s"
 )
 _PULLED: Final = f"a client pulled{_FIELDS}"
 _LACKING: Final = f"a client did not get all; `skvaller why` says more{_FIELDS}"
@@ -121,7 +121,8 @@ class Pull:
         """Write its line, and tell that it has ended."""
         seconds, error = self.ended_at - self.began_at, next(reversed(self.unmet.values()), None)
         sources, why = self.sources, why_upstream(self.fetches.values(), has_moved=self.has_moved)
-        upstream_bytes = from_upstream(self.fetches.values())
+        upstream_bytes = sum(share.upstream_bytes for share in self.fetches.values())
+        home_bytes = sum(share.home_bytes for share in self.fetches.values())
         shown = ",".join(f"{name}:{count}" for name, count in sources.items())
         is_ours = error is not None and (not isinstance(error, OciError) or error.status >= 500)
         last = "" if error is None else str(error)[:_ERROR_MAX]
@@ -133,6 +134,7 @@ class Pull:
             self.bytes,
             shown,
             upstream_bytes,
+            home_bytes,
             why,
             self.client,
             self.requests,
@@ -149,6 +151,7 @@ class Pull:
                 bytes=self.bytes,
                 sources=sources,
                 upstream_bytes=upstream_bytes,
+                home_bytes=home_bytes,
                 why_upstream=why,
                 error=last,
             )

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ..fetch.record import Phase, Record
+from ..errors import Reason
+from ..fetch.record import Record
 from ..sources import UPSTREAM, Role
 
 _HOLDERS: Final = (Role.HOLDER.value, Role.HOLDER_FOR_HOME.value)
 _SENT: Final = "sent"
-_BUSY: Final = "busy"
+_BUSY: Final = Reason.BUSY.value
+_MISSING: Final = Reason.MISSING.value
 _REASONS_MAX: Final = 3
 """Bounds the reasons that one line names; the layers of an image mostly have the same."""
 
@@ -43,15 +45,22 @@ class Share:
 
     @property
     def upstream_bytes(self) -> int:
-        """Bytes that came from upstream, to this node or to a member that passed them on."""
-        record = self.record
-        known = record.sources if record.outcome is Phase.RUNNING else record.origins
-        return max(0, known.get(UPSTREAM, 0) - self.before.get(UPSTREAM, 0))
+        """Bytes that upstream sent to this node."""
+        return self.sources.get(UPSTREAM, 0)
+
+    @property
+    def home_bytes(self) -> int:
+        """Bytes of members that are homes of parts, and fetched these: from upstream, unless a member had them."""
+        if self.before:  # which of them came before the pull is not known
+            return 0
+        sent = sum(asked.bytes for asked in self.record.asked.values() if asked.role == Role.HOME.value)
+        return min(sent, sum(self.sources.values()))
 
     @property
     def why_upstream(self) -> str:
-        """Why upstream sent anything, in a few words."""
-        holders = [asked for asked in self.record.asked.values() if asked.role in _HOLDERS]
+        """Why upstream was asked, in a few words."""
+        asked_as_holders = (asked for asked in self.record.asked.values() if asked.role in _HOLDERS)
+        holders = [asked for asked in asked_as_holders if asked.answer != _MISSING]  # which a filter may only guess
         if not holders:
             return "no member had it"
         for asked in holders:
@@ -62,19 +71,14 @@ class Share:
         return "who had it was slower than upstream beside it"
 
 
-def from_upstream(shares: Iterable[Share]) -> int:
-    """Bytes that came from upstream, directly or through members."""
-    return sum(share.upstream_bytes for share in shares)
-
-
 def why_upstream(shares: Iterable[Share], *, has_moved: bool) -> str:
-    """Why upstream sent anything; empty if it sent nothing.
+    """Why upstream was asked, by this node or by homes; empty if neither sent anything.
 
     Args:
         shares: of a pull.
         has_moved: whether the tag that led to them meant something else before.
     """
-    reasons = dict.fromkeys(share.why_upstream for share in shares if share.upstream_bytes)
+    reasons = dict.fromkeys(share.why_upstream for share in shares if share.upstream_bytes or share.home_bytes)
     if has_moved and reasons:
         reasons = {"the tag has changed": None, **reasons}
     return "; ".join(list(reasons)[:_REASONS_MAX])

@@ -54,8 +54,9 @@ def _pull_ended(row: Row) -> str:
     parts = [f"pulled {short_name(row['image'])}: {size_text(row['bytes'])} in {_seconds(row['seconds'])}"]
     if row["sources"]:
         parts.append(f"from {sources_text(row['sources'])}")
-    if row["upstream_bytes"]:
-        parts.append(f"{size_text(row['upstream_bytes'])} of it by upstream: {row['why_upstream']}")
+    if row["why_upstream"]:
+        homes = f", {size_text(row['home_bytes'])} by homes" if row["home_bytes"] else ""
+        parts.append(f"{row['why_upstream']}: {size_text(row['upstream_bytes'])} by upstream{homes}")
     if row["error"]:
         parts.append(f"not all: {row['error']}")
     return f"{'; '.join(parts)} ({row['client']})"

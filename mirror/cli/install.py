@@ -192,7 +192,11 @@ def _configure(places: "Places", data_dir: Path, *, restart: bool, dry_run: bool
 
 
 def _unconfigure(places: "Places", data_dir: str, *, restart: bool) -> bool:
-    """Have the runtimes of the host forget the agent; whether that went well."""
+    """Have the runtimes of the host forget the agent, if they were told of it; whether that went well."""
+    from ..runtimes.records import Records
+
+    if not Records(places.at(data_dir)).names():
+        return True
     is_restarted = restart and places.is_here
     return _ends_well(unconfigure, root=places.root, data_dir=places.at(data_dir), restart=is_restarted)
 

@@ -47,8 +47,9 @@ class PullEnded:
         failed: those that were answered with an error.
         bytes: that it was sent.
         sources: bytes by where they came from: `cache` or another store of this node, a member's name, `upstream`.
-        upstream_bytes: bytes that came from upstream, to this node or to members that passed them on.
-        why_upstream: why upstream sent anything; empty if it did not.
+        upstream_bytes: bytes that upstream sent to this node.
+        home_bytes: bytes of members that are homes of parts and fetched these, from upstream unless a member had them.
+        why_upstream: why upstream was asked, by this node or by homes; empty if neither sent anything.
         error: the last answer, if that was an error; else empty.
     """
 
@@ -61,6 +62,7 @@ class PullEnded:
     bytes: int
     sources: Mapping[str, int] = field(default_factory=dict)
     upstream_bytes: int = 0
+    home_bytes: int = 0
     why_upstream: str = ""
     error: str = ""
 

@@ -2,6 +2,7 @@
 
 import base64
 import difflib
+import re
 import secrets
 import tempfile
 import tomllib
@@ -20,6 +21,8 @@ from .program import Program
 from .unit import Service, unit_text
 
 _KEY_BYTES: Final = 32
+_OF_A_UNIT: Final = re.compile(r"/[A-Za-z0-9/._-]+")
+"""A path that stands in a unit as it is. Source: systemd.syntax(7)."""
 _PRIVATE, _PUBLIC = 0o600, 0o644
 _SHOWN_SECRET: Final = "(a secret)"
 
@@ -127,6 +130,11 @@ def plan_of(
         notes.append(f"{SETTINGS_FILE} names no key-file: whoever reaches this node's ports is taken for a member")
     settings = Written("settings", SETTINGS_FILE, before, after, is_private="@" in after and _has_password(config))
     key = _key(places, config, token)
+    if not _OF_A_UNIT.fullmatch(str(config.data_dir)):
+        raise ConfigError(
+            f"data-dir: {str(config.data_dir)!r} is not allowed in a unit; give an absolute path of letters, digits, "
+            "and / . _ -"
+        )
     service = Service(program.command, str(config.data_dir), config.containerd is not None, config.repair is not None)
     unit = Written("unit", UNIT_FILE, _read(places, UNIT_FILE), unit_text(service))
     return Plan(program, config, settings, key, unit, tuple(notes))

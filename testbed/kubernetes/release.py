@@ -62,14 +62,14 @@ class Release:
     def until_ready(self) -> None:
         """Wait until an agent is ready on every node, and all of them know each other."""
         nodes = self._cluster.nodes
-        self._cluster.until_running(len(nodes), *_AGENTS, within_s=2 * START_S)
+        self._cluster.until_running(len(nodes), *_AGENTS, within_s=4 * START_S)
         wait_until(lambda: all(self.alive(node) == set(nodes) for node in nodes.values()), "agents to meet", START_S)
 
     def roll(self) -> None:
         """Replace all agents' pods, as an upgrade does; return when Kubernetes says that it is done."""
         control = self._cluster.control
         control.kubectl("-n", NAMESPACE, "rollout", "restart", "daemonset")
-        control.kubectl("-n", NAMESPACE, "rollout", "status", "daemonset", "--timeout=300s", timeout_s=320)
+        control.kubectl("-n", NAMESPACE, "rollout", "status", "daemonset", "--timeout=900s", timeout_s=920)
 
     def pods(self) -> list[dict[str, Any]]:
         """The agents' pods."""

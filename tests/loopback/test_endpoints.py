@@ -375,7 +375,7 @@ def test_a_pull_is_one_line_of_the_log(play: Callable[[Story], None], caplog: py
     (line,) = [record.getMessage() for record in caplog.records if record.name == "mirror.app.pulls"]
     assert line.startswith("a client did not get all; `skvaller why` says more image=docker.io/library/x:none seconds=")
     count = len(BLOB) + len(MANIFEST) + 5
-    assert f" bytes={count} sources=cache:{count} upstream_bytes=0 why_upstream= " in line
+    assert f" bytes={count} sources=cache:{count} upstream_bytes=0 home_bytes=0 why_upstream= " in line
     assert " client=127.0.0.1 requests=7 failed=2 error=" in line
 
 

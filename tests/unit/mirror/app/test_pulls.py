@@ -89,7 +89,7 @@ def test_all_that_a_client_asks_for_under_one_name_is_one_line(caplog: pytest.Lo
         pulls.close()
 
     asyncio.run(story())
-    nothing = "upstream_bytes=0 why_upstream= client="
+    nothing = "upstream_bytes=0 home_bytes=0 why_upstream= client="
     here = f"{nothing}127.0.0.1"
     assert sorted(told(caplog)) == [
         f"docker.io/library/nginx bytes= 5 sources=cache:5 {nothing}unix requests=1 failed=0 error=",
@@ -113,11 +113,26 @@ def test_the_line_of_a_pull_says_who_sent_what_and_why_upstream_was_asked(caplog
     why = "no member had it; n3 was to send it and did not: timeout"
     sources = {"upstream": 750, "n2": 300}
     (line,) = told(caplog)
-    assert "sources=upstream:750,n2:300 upstream_bytes=750 why_upstream=" + why in line
+    assert "sources=upstream:750,n2:300 upstream_bytes=750 home_bytes=0 why_upstream=" + why in line
     began, ended = events
     assert began == PullBegan("docker.io/library/nginx:1.27", "127.0.0.1")
     assert isinstance(ended, PullEnded)
     assert (dict(ended.sources), ended.why_upstream, ended.requests, ended.error) == (sources, why, 3, "")
+
+
+def test_what_homes_fetched_for_the_pull_is_told_apart_from_what_upstream_sent(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    homes = [Asked("n2", Role.HOME.value, times=2, bytes=600, answer="sent"), Asked("n2", "upstream", bytes=1)]
+
+    async def story() -> None:
+        pulls = Pulls(AppSettings())
+        await ask(pulls, LAYER, record=came(BLOB, {"n2": 600, "n3": 400}, homes))
+        pulls.close()
+
+    asyncio.run(story())
+    (line,) = told(caplog)
+    assert "sources=n2:600,n3:400 upstream_bytes=0 home_bytes=600 why_upstream=no member had it " in line
 
 
 def test_what_a_fetch_had_brought_before_the_pull_was_here(caplog: pytest.LogCaptureFixture) -> None:
@@ -131,7 +146,7 @@ def test_what_a_fetch_had_brought_before_the_pull_was_here(caplog: pytest.LogCap
 
     asyncio.run(story())
     (line,) = told(caplog)
-    assert "sources=cache:800,n2:150 upstream_bytes=0 why_upstream= " in line
+    assert "sources=cache:800,n2:150 upstream_bytes=0 home_bytes=0 why_upstream= " in line
 
 
 def test_what_left_before_a_client_went_counts(caplog: pytest.LogCaptureFixture) -> None:

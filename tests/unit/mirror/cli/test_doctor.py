@@ -66,9 +66,13 @@ def test_settings_that_are_wrong_are_told_and_no_flag_of_doctor(tmp_path: Path) 
 
 def test_an_agent_elsewhere_is_not_examined_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mirror.cli.doctor.is_on_this_machine", lambda url: False)
-    done = CliRunner().invoke(doctor, ["--root", str(tmp_path), "--agent", free()])
+    address = free()
+    done = CliRunner().invoke(doctor, ["--root", str(tmp_path), "--agent", address])
     assert done.exit_code == 3
     assert "run `skvaller doctor` there" in done.output
+    monkeypatch.setattr("mirror.cli.doctor.machine_addresses", lambda family: ["127.0.0.1"])
+    done = CliRunner().invoke(doctor, ["--root", str(tmp_path), "--agent", address, "--json"])
+    assert done.exit_code == 2, "an address of this machine is this machine"
 
 
 def test_an_agent_that_takes_connections_and_never_answers_is_given_up(

@@ -27,6 +27,7 @@ PULL = {
     "bytes": 60 << 20,
     "sources": {"n1": 40 << 20, "cache": 20 << 20},
     "upstream_bytes": 0,
+    "home_bytes": 0,
     "why_upstream": "",
     "error": "",
 }
@@ -96,8 +97,9 @@ def test_an_agent_that_was_never_there_is_no_reason_to_wait(monkeypatch: pytest.
 
 def test_a_pull_in_words_says_what_a_person_asks() -> None:
     assert text_of(PULL) == "pulled app:1: 60.0 MiB in 2.3 s; from n1 40.0 MiB, cache 20.0 MiB (127.0.0.1)"
-    failed = PULL | {"upstream_bytes": 1024, "why_upstream": "no member had it", "error": "no room"}
-    assert text_of(failed).endswith("; 1.0 KiB of it by upstream: no member had it; not all: no room (127.0.0.1)")
+    failed = PULL | {"upstream_bytes": 1024, "home_bytes": 2048, "why_upstream": "no member had it", "error": "no room"}
+    said = "; no member had it: 1.0 KiB by upstream, 2.0 KiB by homes; not all: no room (127.0.0.1)"
+    assert text_of(failed).endswith(said)
     assert (loudness_of(PULL), loudness_of(failed)) == (Loudness.PLAIN, Loudness.BAD)
 
 

@@ -107,6 +107,12 @@ def test_what_is_wrong_is_said_of_the_file_where_it_would_be(
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize("folder", ["relative", "/srv/a b", "/srv/100%", "/"])
+def test_a_data_folder_that_a_unit_cannot_name_is_refused(places: Places, folder: str) -> None:
+    with pytest.raises(ConfigError, match="data-dir"):
+        planned(places, {"data-dir": folder})
+
+
 def test_a_file_with_a_password_is_for_the_agent_alone(places: Places) -> None:
     plan = planned(places, {"upstream": ["registry.example.com=https://u:p@registry.example.com"]})
     assert plan.settings.mode == 0o600
