@@ -6,7 +6,7 @@ import gc
 import logging
 import signal
 from collections.abc import Coroutine, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .app.keys import is_key_file_replaceable
@@ -18,6 +18,9 @@ from .node import Node
 from .settings import Settings
 from .stores.folder_lock import locked
 from .systemd import READY, STOPPING, tell_systemd
+
+if TYPE_CHECKING:
+    from .runtimes.repair import Repair
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,7 @@ class Agent:
         self._settings = settings or Settings()
         self._is_serving = False
         self._node = Node(config, self._settings, lambda: self._is_serving)
+        self._repairs = _repairs(config, self._settings)  # now, for what it imports would hold up the event loop
 
     @property
     def summary(self) -> str:
@@ -95,7 +99,7 @@ class Agent:
             node.pinning.stack.upkeep.run(),
             node.channels.keep_renewing(self._settings.channels.look_s),
             node.home_service.run(),
-            *_repair(self._config, self._settings),
+            *(part.run() for part in self._repairs),
             node.examination.run(),
         ]
 
@@ -154,7 +158,7 @@ class Agent:
             superseded.cancel()
 
 
-def _repair(config: AgentConfig, settings: Settings) -> list[Coroutine[Any, Any, None]]:
+def _repairs(config: AgentConfig, settings: Settings) -> "list[Repair]":
     """The look after files of runtimes, if the operator wants it."""
     if config.repair is None:
         return []
@@ -162,7 +166,7 @@ def _repair(config: AgentConfig, settings: Settings) -> list[Coroutine[Any, Any,
     from .runtimes.known import RUNTIMES
     from .runtimes.repair import Repair
 
-    return [Repair(RUNTIMES, config.repair, config.data_dir, settings.runtimes.look_s).run()]
+    return [Repair(RUNTIMES, config.repair, config.data_dir, settings.runtimes.look_s)]
 
 
 def _warnings(config: AgentConfig) -> Iterator[str]:

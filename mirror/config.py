@@ -359,7 +359,10 @@ SETTINGS: tuple[Setting, ...] = (
         "Address under which the others reach this node. Default: that of --peer, or the machine's main "
         "address; without a default route the one that reaches the nodes of --join, or the only one.",
     ),
-    Setting("join", "HOST[:PORT]", parse_seed, "", "Gossip address of any other node; may be repeated.", many=True),
+    Setting(
+        "join", "HOST[:PORT]", parse_seed, "",
+        "Gossip address of any other node, or a name for all of them; may be repeated.", many=True,
+    ),
     Setting(
         "dht", "IP:PORT", parse_bind, None,
         "The DHT, TCP. Default: 0.0.0.0:4001 with --key-file, else 127.0.0.1:4001. The key does not guard it.",

@@ -83,10 +83,9 @@ def main():
     except zipfile.BadZipFile as error:
         sys.exit(f"skvaller: {archive} is not as it was made: {error}; copy it again")
     except OSError as error:
-        sys.exit(
-            f"skvaller: cannot unpack into {folder}, which takes about 150 MB: {error.strerror}; make room there, "
-            "or name another folder with XDG_CACHE_HOME"
-        )
+        advice = "" if folder.endswith(PROGRAMS) else ", or name another folder with XDG_CACHE_HOME"
+        reason = f"{error.strerror}; it takes about 150 MB there"
+        sys.exit(f"skvaller: cannot unpack into {folder}: {reason}{advice}")
     command = os.path.join(place, "bin", "skvaller")
     os.execv(sys.executable, [sys.executable, "-IS", command, *arguments])
 

@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 READ_BYTES: Final = 65536
 """Bytes that are read at a time; the longest datagram that UDP can carry."""
+_OUT_OF_TIME: Final = (9, 10)
+"""Of a certificate that is not valid yet, or no longer. Source: OpenSSL, x509_vfy.h, X509_V_ERR_CERT_NOT_YET_VALID."""
 _IO_ERRORS: Final = (OSError, TimeoutError, asyncio.IncompleteReadError)
 
 Feed = Callable[[Exchange, bytes], Awaitable[None]]
@@ -139,6 +141,8 @@ def _problem(exchange: Exchange, failure: Exception) -> Outcome:
         if not exchange.greeted:
             return "it closed the connection without a greeting: it may want TLS, for which one needs its key", None
         return "it closed the connection", None
+    if isinstance(failure, ssl.SSLCertVerificationError) and failure.verify_code in _OUT_OF_TIME:
+        return f"its certificate is not valid by this node's clock: {failure.verify_message}", None
     if isinstance(failure, ssl.SSLCertVerificationError):
         return "its certificate is of another key, or of another authority", None
     if isinstance(failure, OSError) and failure.strerror:

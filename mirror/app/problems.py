@@ -211,18 +211,18 @@ def _registries(facts: Facts) -> Iterator[Problem]:
 
 
 def _pins(rows: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
-    lacking = [row for row in rows if row["missing"]]
+    lacking = sorted((row for row in rows if row["missing"]), key=lambda row: not (row["problem"] or not row["held"]))
     for row in lacking[:_SHOWN_MAX]:
         why = f": {row['problem']}" if row["problem"] else ""
         yield Problem(
-            Severity.ERROR,
+            Severity.ERROR if why or not row["held"] else Severity.WARNING,
             f"The pinned image {row['name']} is whole on {row['held']} of {row['wanted']} members{why}.",
             "The members fetch what lacks as soon as they can. To see what stops them, fetch it now",
             f"skvaller prefetch {shlex.quote(row['name'])}",
         )
     if len(lacking) > _SHOWN_MAX:
         yield Problem(
-            Severity.ERROR,
+            Severity.WARNING,
             f"{len(lacking) - _SHOWN_MAX} more pinned images lack copies.",
             "See them all",
             "skvaller pins",

@@ -15,11 +15,12 @@ from ..errors import ConfigError, StartFailed
 from .commands import Commands
 
 _EPILOG = """\b
-A first cluster of three nodes:
+A cluster, as services of its machines:
+  node1# skvaller install --restart
+  node2# skvaller install --restart --join-token -    it asks for what `skvaller join-token` prints on node1
+or by hand, with http://127.0.0.1:5000 as the mirror of each node's container runtime:
   node1$ skvaller agent --peer 0.0.0.0:5001 --gossip 0.0.0.0:7946
   node2$ skvaller agent --peer 0.0.0.0:5001 --gossip 0.0.0.0:7946 --join node1
-  node3$ skvaller agent --peer 0.0.0.0:5001 --gossip 0.0.0.0:7946 --join node1
-then let each node's container runtime use http://127.0.0.1:5000 as its mirror.
 To see it all on this machine first: skvaller demo
 
 \b

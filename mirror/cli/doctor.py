@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import socket
 import sys
 import textwrap
+import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +19,7 @@ from ..doctor import EXIT_STATUS, Finding, Verdict, worst
 from ..doctor.advice import Advice, Firewall
 from ..doctor.checks import Check, examine
 from ..doctor.settings import FoundSettings
+from ..interfaces import machine_addresses
 from .agent_settings import UNITS, USUAL, found_settings
 from .running_agent import NoAgent, agent_url, asks_agent, count_text, exchange, is_on_this_machine, read
 
@@ -41,6 +44,7 @@ Exit status, as the plugins of monitoring systems have it:
   0  all is well
   1  warnings: it works, and somebody should look at it
   2  errors: something does not work; or a flag is wrong
+  3  the agent that --agent names is on another machine, and does not answer
 """
 
 
@@ -100,11 +104,18 @@ def _patient(machine: "Machine") -> tuple[Sequence[Check], Any, str | None]:
         first = read(url, exchange(url, "/api/v1/doctor/node", timeout_s=_FIRST_S))
     except NoAgent as error:
         why = str(error.message).partition(": start one")[0]
-        if not is_on_this_machine(url):
+        if not _is_here(url):
             raise NoAgent(f"{why}; a node is examined on itself: run `skvaller doctor` there") from None
         return *checks_down(machine, why), None
     agent = RunningAgent(lambda path: read(url, exchange(url, path)), lambda path: read(url, exchange(url, path, b"")))
     return *checks_up(machine, agent), str(first["name"])
+
+
+def _is_here(url: str) -> bool:
+    """Whether an agent's URL leads to this machine, by loopback or by an address of its own."""
+    host = urllib.parse.urlsplit(url).hostname or ""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return is_on_this_machine(url) or host in machine_addresses(family)
 
 
 def _api_of(config: AgentConfig) -> str:
@@ -158,12 +169,11 @@ def _show(findings: Sequence[Finding]) -> None:
     for it in findings:
         verdict = click.style(f"{it.verdict:{_VERDICT_COLUMNS}}", **_STYLES[it.verdict])
         click.echo(f"{verdict}{it.check:{_CHECK_COLUMNS}}{_wrapped(it.says, _VERDICT_COLUMNS + _CHECK_COLUMNS)}")
-        if it.verdict in (Verdict.WARNING, Verdict.ERROR):
-            indent = " " * (_VERDICT_COLUMNS + _CHECK_COLUMNS)
-            if it.means:
-                click.echo(f"{indent}{_wrapped(it.means, len(indent))}")
-            if it.command:
-                click.echo(f"{indent}{click.style('mend it:', bold=True)} {it.command}")  # in one line, to be copied
+        indent = " " * (_VERDICT_COLUMNS + _CHECK_COLUMNS)
+        if it.means:
+            click.echo(f"{indent}{_wrapped(it.means, len(indent))}")
+        if it.command:
+            click.echo(f"{indent}{click.style('mend it:', bold=True)} {it.command}")  # in one line, to be copied
     counts = {verdict: sum(it.verdict is verdict for it in findings) for verdict in Verdict}
     summary = [
         count_text(counts[Verdict.ERROR], "error"),

@@ -120,7 +120,7 @@ def _finish(plan: "Plan", places: "Places", *, can_start: bool) -> None:
         return
     click.echo()
     subprocess.run([plan.program.command, "doctor"], check=False)  # what it finds may be another node's
-    if plan.settings.before is None:
+    if plan.settings.before is None and not plan.config.join:
         _say_what_is_next(plan)
 
 
@@ -181,7 +181,7 @@ def _configure(places: "Places", data_dir: Path, *, restart: bool, dry_run: bool
     host = Host(places.root)
     try:
         if not any(runtime.look(host) for runtime in RUNTIMES):
-            _tell("runtimes", "none is here yet; when one is, run: skvaller configure --restart")
+            _tell("runtimes", "none is here yet; when one is, run: skvaller install --restart")
             return True
     except ConfigError:
         pass  # `configure` says it
@@ -192,7 +192,11 @@ def _configure(places: "Places", data_dir: Path, *, restart: bool, dry_run: bool
 
 
 def _unconfigure(places: "Places", data_dir: str, *, restart: bool) -> bool:
-    """Have the runtimes of the host forget the agent; whether that went well."""
+    """Have the runtimes of the host forget the agent, if they were told of it; whether that went well."""
+    from ..runtimes.records import Records
+
+    if not Records(places.at(data_dir)).names():
+        return True
     is_restarted = restart and places.is_here
     return _ends_well(unconfigure, root=places.root, data_dir=places.at(data_dir), restart=is_restarted)
 

@@ -70,15 +70,14 @@ class RuntimeFiles:
         return told
 
     def _planned(self, runtime: Runtime, make: Callable[[Runtime], Plan | None]) -> dict[str, Any] | None:
-        """Plan for one runtime, show and do it."""
-        if self._dry_run:
-            plan = make(runtime)
+        """Plan for one runtime, show and do it; what has nothing to be written for needs no right to write."""
+        plan = make(runtime)
+        if plan is None or self._dry_run:
             return None if plan is None else self._shown(plan, is_written=False)
-        with self.records.locked():
-            plan = make(runtime)
-            if plan is None:
-                return None
-            carry_out(plan, self._host, self.records)
+        if not plan.is_done:
+            with self.records.locked():
+                plan = make(runtime) or plan  # by what is there now that nobody else writes
+                carry_out(plan, self._host, self.records)
         told = self._shown(plan, is_written=True)
         if plan.restart and self._restart_s is not None:
             command = " ".join(plan.restart)

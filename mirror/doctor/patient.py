@@ -1,16 +1,19 @@
 """What is examined: an agent that runs, or the machine on which none does, and which checks that takes."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from ..addresses import UnixAddress
 from ..config import AgentConfig
+from ..errors import ConfigError
 from ..runtimes import Wanted
+from ..runtimes.known import Finding as Found
 from ..runtimes.known import find
 from ..sources.upstream.registries import known_registries
 from . import Finding, Verdict, ok, skipped
@@ -20,7 +23,10 @@ from .facts import MemberFacts, NodeFacts, Sighting, UpstreamFacts
 from .judging import network, node, registries, runtimes, start
 from .probing import RuntimeFacts, probe, ways_of
 from .settings import FoundSettings
-from .starting import SeedFacts, seed_facts, start_facts
+from .starting import SeedFacts, seed_facts, sockets_of, start_facts
+
+_AT_ONCE: Final = 8
+"""Runtimes that are tried at a time: more than a machine has."""
 
 T = TypeVar("T")
 Sources = Mapping[str, Callable[[], Any]]
@@ -119,15 +125,16 @@ def checks_up(machine: Machine, agent: RunningAgent) -> tuple[Sequence[Check], S
         Check("mtu", "do large packets pass, both ways", "members", lambda it: network.mtu(it[0], it[1], advice)),
         Check("clock", "are the clocks alike", "members", lambda it: network.clock(it[1])),
         Check("runtime", "does each runtime ask the agent", "runtimes", runtimes.runtimes),
-        Check("containerd", "is the containerd there whose content is shared", "node",
-              lambda it: node.containerd(it[0], advice)),
+        Check("containerd", "is the containerd there whose content is shared", "containerd",
+              lambda it: node.containerd(it[0], it[1], advice)),
         Check("upstream", "do registries answer", "upstreams", lambda it: registries.upstream(it, advice)),
         Check("disk", "is there room on the disk", "node", lambda it: node.disk(it[0], advice)),
         Check("files", "may it have enough files open", "node", lambda it: node.files(it[0], advice)),
     ]  # fmt: skip
     sources: Sources = {
         "node": agent.about,
-        "settings": lambda: (machine.settings, machine.refuses),
+        "containerd": lambda: (agent.node(), sockets_of(machine.root)),
+        "settings": lambda: _looked_through(machine),
         "seeds": lambda: _gathered_seeds(agent),
         "keys": agent.keys,
         "members": agent.ways,
@@ -166,23 +173,22 @@ def checks_down(machine: Machine, why_none: str) -> tuple[Sequence[Check], Sourc
 
 
 def runtime_facts(machine: Machine, agent: RunningAgent | None) -> list[RuntimeFacts]:
-    """The runtimes of a machine, and what came of a probe in each, if an agent runs."""
-    found = []
-    for it in find(machine.root, _wanted(machine)):
+    """The runtimes of a machine, and what came of a probe in each, if an agent runs; all are tried at a time."""
+
+    def facts_of(it: Found) -> RuntimeFacts:
         ways = ways_of(it.runtime, machine.root) if agent is not None and machine.is_probing else ()
-        change = it.change
-        found.append(
-            RuntimeFacts(
-                it.runtime,
-                it.version or "",
-                None if change is None else it.asks,
-                it.problem or "",
-                change.notes if change is not None else (),
-                " ".join(change.restart) if change is not None else "",
-                probe(ways, agent) if ways and agent is not None else None,
-            )
+        return RuntimeFacts(
+            it.runtime,
+            it.version or "",
+            None if it.change is None else it.asks,
+            it.problem or "",
+            it.change.notes if it.change is not None else (),
+            " ".join(it.change.restart) if it.change is not None else "",
+            probe(ways, agent) if ways and agent is not None else None,
         )
-    return found
+
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as threads:
+        return list(threads.map(facts_of, find(machine.root, _wanted(machine))))
 
 
 def _wanted(machine: Machine) -> Wanted:
@@ -193,9 +199,21 @@ def _wanted(machine: Machine) -> Wanted:
     return Wanted(url, tuple(sorted(known_registries(config.upstream if config is not None else ()))))
 
 
-def _settings(given: tuple[FoundSettings, Callable[[AgentConfig], None]], advice: Advice) -> list[Finding]:
+def _looked_through(machine: Machine) -> FoundSettings:
+    """The settings, with what an agent would refuse in them now."""
+    settings = machine.settings
+    if settings.config is not None and settings.is_found:
+        try:
+            machine.refuses(settings.config)
+        except ConfigError as error:
+            return replace(settings, problem=str(error))
+    return settings
+
+
+def _settings(settings: FoundSettings, advice: Advice) -> list[Finding]:
     """Whether the settings would let the agent start again."""
-    settings, _ = given
+    if "ermission denied" in settings.problem:
+        return [skipped("settings", settings.problem, "This user may not read them.", "sudo skvaller doctor")]
     if settings.problem:
         wrong = start.settings_problem(settings.problem, advice)
         return [replace(wrong, means=f"The agent runs, and does not start the next time. {wrong.means}")]

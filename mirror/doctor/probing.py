@@ -140,7 +140,7 @@ def probe(ways: Sequence[Way], agent: ProbedAgent) -> ProbeFacts:
             problems.append(f"{way.how}: {is_unable}")
             is_there = True
             continue
-        return ProbeFacts(way.how, sightings=seen, said=said[-_OUTPUT_MAX:])
+        return ProbeFacts(way.how, sightings=seen, said=_end_of(said))
     return ProbeFacts("", "; ".join(problems) or "nothing is known that has it pull", is_there)
 
 
@@ -161,8 +161,13 @@ def _is_unable(said: str) -> str:
     """Why a pull did not begin at all, if that is what a runtime says; else nothing."""
     for words in ("unimplemented", "UNIMPLEMENTED", "unknown service", "Cannot connect", "permission denied"):
         if words in said:
-            return said[-_OUTPUT_MAX:]
+            return _end_of(said)
     return ""
+
+
+def _end_of(said: str) -> str:
+    """The end of what a program says, where the reason is."""
+    return said if len(said) <= _OUTPUT_MAX else f"…{said[-_OUTPUT_MAX:]}"
 
 
 # Programs

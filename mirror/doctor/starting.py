@@ -138,12 +138,17 @@ def start_facts(
         _folder(config.data_dir, runs_as or _user(os.geteuid())),
         path,
         unix_way(path) if path.startswith("/") else None,
-        [it for it in SOCKETS if (root / it.removeprefix("/")).exists()],
+        sockets_of(root),
         [seed_facts(it) for it in config.first_nodes],
         last_words.read(config.data_dir, time.time()),
         refusal,
         str(config.key_file or ""),
     )
+
+
+def sockets_of(root: Path) -> list[str]:
+    """The sockets of containerd that a machine has; `root` stands for its `/`."""
+    return [it for it in SOCKETS if (root / it.removeprefix("/")).exists()]
 
 
 def ports_of(config: AgentConfig) -> Iterator[PortFacts]:

@@ -15,9 +15,14 @@ Given = Mapping[str, str | list[str]]
 """Values by `Setting.name`; a list where a setting may be repeated."""
 
 
+def is_written_here(text: str) -> bool:
+    """Whether a file began as one that `new_text` gave."""
+    return text.startswith(_sample()[0])
+
+
 def new_text(given: Given) -> str:
     """A file in which these settings stand where the sample explains them, and all others are comments."""
-    lines = resources.files(__package__).joinpath("agent.toml").read_text().splitlines()
+    lines = _sample()
     rest = []
     for name, value in given.items():
         line = f"{name} = {_toml(value)}"
@@ -67,6 +72,10 @@ def _explained(text: str, name: str) -> int | None:
         if line.startswith(f"# {name} = "):
             return number
     return None
+
+
+def _sample() -> list[str]:
+    return resources.files(__package__).joinpath("agent.toml").read_text().splitlines()
 
 
 def _toml(value: str | list[str]) -> str:

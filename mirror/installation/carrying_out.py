@@ -9,7 +9,7 @@ from .. import __version__
 from ..errors import ConfigError, StartFailed
 from . import ports
 from .machine import Machine
-from .places import CURRENT, ENABLED, FOLDER, LINK, UNIT, UNIT_FILE, USER, Places
+from .places import CURRENT, ENABLED, FOLDER, KEY_FILE, LINK, PROGRAMS, UNIT, UNIT_FILE, USER, Places
 from .plan import Plan, Written
 from .program import Releases
 
@@ -62,6 +62,9 @@ class Installation:
             undo.callback(self._machine.delete_user)
             self._tell("user", f"{USER}, made")
         self._make_folder(FOLDER, undo)
+        self._machine.give(self._places.at(FOLDER))
+        if plan.config.key_file == Path(KEY_FILE):  # an agent that ran as root may have left it
+            self._machine.give(self._places.at(KEY_FILE))
         if not str(plan.config.data_dir).startswith("/var/lib/"):
             self._make_folder(str(plan.config.data_dir), undo)  # below /var/lib the unit has systemd make it
         for written in plan.files:
@@ -72,6 +75,7 @@ class Installation:
             undo.callback(self._releases.forget, self._places.at(CURRENT).with_name(program.release.name))
             undo.callback(self._releases.switch, before)
             self._releases.switch(self._releases.place(program.release))
+            self._machine.relabel(PROGRAMS)
             self._link(LINK, program.command, undo)
         self._tell("program", program.text)
         self._link(ENABLED, UNIT_FILE, undo)
@@ -81,7 +85,7 @@ class Installation:
         if not folder.exists():
             folder.mkdir(parents=True, mode=0o755)
             undo.callback(_remove_if_empty, folder)
-        self._machine.give(folder)
+            self._machine.give(folder)
 
     def _write_file(self, written: Written, undo: contextlib.ExitStack) -> None:
         """Write a file, so that it is the old one or the new one, whole. The mode of an old one is kept."""
@@ -136,12 +140,7 @@ class Installation:
                 [plan.program.command, "agent", "--check", "--config", plan.settings.path], as_user=as_user
             )
         except StartFailed as error:
-            hint = (
-                f" (the agent runs as the user {USER}, who must own the file)"
-                if "Permission denied" in str(error)
-                else ""
-            )
-            raise ConfigError(f"{error}{hint}; nothing is changed") from None
+            raise ConfigError(f"{error}; nothing is changed") from None
 
     def _start(self, was_active: bool, undo: contextlib.ExitStack) -> None:
         if not self._machine.can_start:

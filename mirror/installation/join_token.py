@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from ..addresses import Address
 from ..config import AgentConfig, advertised_address, parse_seed
 from ..errors import ConfigError
 from .places import SETTINGS_FILE
@@ -106,7 +107,7 @@ def token_of(config: AgentConfig, written: Mapping[str, object]) -> JoinToken:
             f"key-file: {SETTINGS_FILE} names none, so this cluster has no key that a token could carry; "
             "name the address of a node with --join on the others"
         )
-    own = str(type(config.gossip)(advertised_address(config), config.gossip.port))
+    own = str(Address(advertised_address(config), config.gossip.port))
     alike = {name: str(written[name]) for name in ALIKE if name in written}
     return JoinToken(tuple(dict.fromkeys((own, *config.join)))[:_SEEDS_MAX], tuple(load_keys(config.key_file)), alike)
 

@@ -1,5 +1,6 @@
 """What an installation asks of its machine: systemd, and the user that the agent runs as."""
 
+import errno
 import grp
 import os
 import pwd
@@ -12,8 +13,8 @@ from typing import Final
 from ..errors import StartFailed
 from .places import UNIT, USER, Places
 
-_COMMAND_S: Final = 120
-"""Bounds one command of the machine, s: systemd waits up to 90 s for an agent to be ready."""
+_COMMAND_S: Final = 180
+"""Bounds one command of the machine, s: systemd waits up to 30 s for an agent to end, and 90 s for one to be ready."""
 _BOOTED: Final = Path("/run/systemd/system")
 """Is there where systemd runs the machine. Source: sd_booted(3)."""
 
@@ -50,7 +51,7 @@ class Machine:
         if done.returncode != 0:
             last = ("--lines", "5", "--output", "cat", "--no-pager", "--quiet")
             said = _run("journalctl", f"_SYSTEMD_UNIT={UNIT}", *last).stdout.strip()
-            raise StartFailed(f"the agent does not start. It said:\n{said or done.stderr.strip()}")
+            raise StartFailed(f"the agent does not start. It said:\n{said or done.stderr.strip()}{_hint(said)}")
 
     def stop(self) -> None:
         """Stop the unit, if it is there; the agent leaves the cluster."""
@@ -88,11 +89,16 @@ class Machine:
         _must("userdel", USER)
         return True
 
+    def relabel(self, path: str) -> None:
+        """Give files the labels that SELinux lets systemd start, where there is SELinux."""
+        if self._places.is_here and (command := shutil.which("restorecon")) is not None:
+            _run(command, "-R", path)
+
     def give(self, path: Path) -> None:
-        """Make the agent's user the owner of a file, where there is one."""
+        """Make the agent's user the owner of a file, if both are there; of a link itself, not of its target."""
         ids = self._user_ids()
-        if ids is not None and os.geteuid() == 0:
-            os.chown(path, *ids)
+        if ids is not None and os.geteuid() == 0 and os.path.lexists(path):
+            os.chown(path, *ids, follow_symlinks=False)
 
     def _user_ids(self) -> tuple[int, int] | None:
         """User and group, by their ids; None if there is no such user."""
@@ -123,7 +129,14 @@ class Machine:
             timeout=_COMMAND_S, check=False, cwd="/", env={"PATH": os.environ.get("PATH", os.defpath)},
         )  # fmt: skip
         if done.returncode != 0:
-            raise StartFailed(done.stderr.strip().removeprefix("Error: "))
+            said = done.stderr.strip().removeprefix("Error: ")
+            raise StartFailed(f"{said}{_hint(said)}")
+
+
+def _hint(said: str) -> str:
+    """What a refusal of the kernel means where the agent is not root."""
+    refused = any(os.strerror(number) in said for number in (errno.EACCES, errno.EPERM))
+    return f" (the agent runs as the user {USER}, which must own what it reads or writes)" if refused else ""
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:

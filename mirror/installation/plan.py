@@ -2,6 +2,7 @@
 
 import base64
 import difflib
+import re
 import secrets
 import tempfile
 import tomllib
@@ -12,7 +13,7 @@ from typing import Final
 
 from ..config import AgentConfig, load
 from ..errors import ConfigError
-from .agent_toml import Given, changed_text, new_text
+from .agent_toml import Given, changed_text, is_written_here, new_text
 from .containerds import Containerd
 from .join_token import JoinToken
 from .places import KEY_FILE, SETTINGS_FILE, UNIT_FILE, Places
@@ -20,6 +21,8 @@ from .program import Program
 from .unit import Service, unit_text
 
 _KEY_BYTES: Final = 32
+_OF_A_UNIT: Final = re.compile(r"/[A-Za-z0-9/._-]+")
+"""A path that stands in a unit as it is. Source: systemd.syntax(7)."""
 _PRIVATE, _PUBLIC = 0o600, 0o644
 _SHOWN_SECRET: Final = "(a secret)"
 
@@ -111,23 +114,27 @@ def plan_of(
     notes = []
     if token is not None:
         wanted = {**token.settings, "join": list(token.seeds), **wanted}
-    if before is None:
+    if before is None or (token is not None and "key-file" not in written):
         wanted.setdefault("key-file", KEY_FILE)
-        if containerd is not None and "containerd" not in wanted:
+    if containerd is not None and "containerd" not in {**written, **wanted}:
+        if before is None or is_written_here(before):
             wanted = {**wanted, "containerd": containerd.socket, "containerd-namespace": containerd.namespace}
-    elif token is not None and "key-file" not in written:
-        wanted.setdefault("key-file", KEY_FILE)
-    elif containerd is not None and "containerd" not in {**written, **wanted}:
-        notes.append(
-            f"{SETTINGS_FILE} does not share the content of the containerd at {containerd.socket}: "
-            f"`skvaller install --containerd {containerd.socket} --containerd-namespace {containerd.namespace}` does"
-        )
+        else:
+            notes.append(
+                f"{SETTINGS_FILE} does not share the content of the containerd at {containerd.socket}: `skvaller "
+                f"install --containerd {containerd.socket} --containerd-namespace {containerd.namespace}` does"
+            )
     after = new_text(wanted) if before is None else changed_text(before, wanted)
     config = _loaded(after, given)
     if config.key_file is None:
         notes.append(f"{SETTINGS_FILE} names no key-file: whoever reaches this node's ports is taken for a member")
     settings = Written("settings", SETTINGS_FILE, before, after, is_private="@" in after and _has_password(config))
     key = _key(places, config, token)
+    if not _OF_A_UNIT.fullmatch(str(config.data_dir)):
+        raise ConfigError(
+            f"data-dir: {str(config.data_dir)!r} is not allowed in a unit; give an absolute path of letters, digits, "
+            "and / . _ -"
+        )
     service = Service(program.command, str(config.data_dir), config.containerd is not None, config.repair is not None)
     unit = Written("unit", UNIT_FILE, _read(places, UNIT_FILE), unit_text(service))
     return Plan(program, config, settings, key, unit, tuple(notes))

@@ -21,7 +21,10 @@ _OF_CONTAINERD: Final = ("CAP_DAC_READ_SEARCH", "CAP_DAC_OVERRIDE")
 """The socket and the content of containerd are root's, and so are the files of runtimes."""
 _OF_REPAIR: Final = ("CAP_CHOWN", "CAP_FOWNER")
 """A file that is written again keeps its owner and its mode."""
-_FILES_OF_RUNTIMES: Final = ("/etc/buildkit", "/etc/containerd", "/etc/containers", "/etc/docker", "/etc/rancher")
+_FILES_OF_RUNTIMES: Final = (
+    *("/etc/buildkit", "/etc/containerd", "/etc/containers", "/etc/docker", "/etc/k0s", "/etc/rancher"),
+    "/var/snap/microk8s/current/args",
+)
 """Folders that the agent may write to where it repairs."""
 
 _TEMPLATE: Final = """\

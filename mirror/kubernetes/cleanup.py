@@ -85,9 +85,7 @@ def wait(
         sleep(_LOOK_S)
     for node, state in (progress.left if progress is not None else {}).items():
         tell(f"not undone on {node}: {state}")
-    tell(
-        "on these nodes run `skvaller unconfigure`, or put the copies in the agent's folder, configured/, back by hand"
-    )
+    tell("when they are back: helm uninstall once more, or `skvaller unconfigure` there")
     return False
 
 

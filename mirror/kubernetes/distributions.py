@@ -222,13 +222,15 @@ DISTRIBUTIONS: Final[tuple[Distribution, ...]] = (
     Distribution(
         "k3s", "K3s",
         "K3s makes containerd's configuration from /etc/rancher/k3s/registries.yaml when it starts. The chart writes "
-        "that file and has systemd restart K3s on the node, once; pods go on. docs/k3s.md: without a chart.",
+        "that file and has systemd restart K3s on all nodes at once; pods go on, but the API server is away meanwhile. "
+        "With several servers set containerd.restart to false, and restart one after the other. docs/k3s.md.",
         Basis.DERIVED, "docs.k3s.io/installation/private-registry", values={"containerd": {"runtime": "k3s"}},
     ),
     Distribution(
         "rke2", "RKE2",
         "RKE2 makes containerd's configuration from /etc/rancher/rke2/registries.yaml when it starts. The chart writes "
-        "that file and has systemd restart RKE2 on the node, once; pods go on.",
+        "that file and has systemd restart RKE2 on all nodes at once; pods go on, but the API server is away "
+        "meanwhile. With several servers set containerd.restart to false, and restart one after the other.",
         Basis.DERIVED, "docs.rke2.io/install/containerd_registry_configuration",
         values={"containerd": {"runtime": "rke2"}}, first=_PRIVILEGED,
     ),

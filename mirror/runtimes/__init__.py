@@ -64,6 +64,12 @@ class Wanted:
         return self.url.partition("://")[2]
 
 
+def is_local(registry: str) -> bool:
+    """Whether a registry is this machine's own, by its name: no other member knows what it means by that."""
+    host = registry.rpartition(":")[0] if registry.rpartition(":")[2].isdigit() else registry
+    return host.startswith("127.") or host == "[::1]" or host.split(".")[-1] == "localhost"
+
+
 @dataclass(frozen=True, slots=True)
 class Installed:
     """A runtime that a host has, as its files tell.

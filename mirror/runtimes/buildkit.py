@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..errors import ConfigError
-from . import Added, Addition, Change, Installed, NotUnderstood, Wanted, versions
+from . import Added, Addition, Change, Installed, NotUnderstood, Wanted, units, versions
 from .edits import MARK, Insertion, cut, indent_at, inserted, item_cuts, item_places, line_end, occurrences, toml
 from .host import Host
 from .toml_text import loads
@@ -19,7 +18,10 @@ from .users import users
 
 _CONFIG: Final = "/etc/buildkit/buildkitd.toml"
 _PROGRAMS: Final = ("/usr/bin/buildkitd", "/usr/sbin/buildkitd", "/usr/local/bin/buildkitd")
+_UNITS: Final = ("buildkit", "buildkitd")
 _BUILDX: Final = ".docker/buildx/instances"
+"""Below a user's home: the builders that `docker buildx create` made. Those of other drivers are no containers here."""
+_ROOTLESS: Final = ".config/buildkit/buildkitd.toml"
 _HEADER: Final = re.compile(r"(?m)^[ \t]*\[[^\[\n][^\n]*\]([ \t]*(?:#[^\n]*)?)(\r?\n|\Z)")
 _LIST: Final = re.compile(r"=\s*\[")
 
@@ -103,15 +105,13 @@ class BuildKit:
         paths = {path for path in _PROGRAMS if host.exists(path)}
         text = host.read(_CONFIG)
         for user in users(host):
-            builders = f"{user.home}/{_BUILDX}"
-            paths |= {
-                f"{builders}/{name}" for name in host.names(builders) if _is_container(host, f"{builders}/{name}")
-            }
-            own = f"{user.home}/.config/buildkit/buildkitd.toml"
-            paths |= {own} if host.exists(own) else set()
+            builders = [name for name in user.names(_BUILDX) if '"docker-container"' in user.read(f"{_BUILDX}/{name}")]
+            paths |= {f"{user.home}/{_BUILDX}/{name}" for name in builders}
+            paths |= {f"{user.home}/{_ROOTLESS}"} if user.has(_ROOTLESS) else set()
         if not paths and text is None:
             return None
-        restart = ("systemctl", "restart", "buildkit") if not paths.isdisjoint(_PROGRAMS) else ()
+        unit = units.first(host, _UNITS)
+        restart = () if unit is None else units.restart(unit)
         version = versions.package_version(host, ("buildkit",)) or versions.program_version(host, _PROGRAMS)
         return Installed(self.name, version, {} if text is None else {_CONFIG: text}, frozenset(paths), restart)
 
@@ -138,8 +138,9 @@ class BuildKit:
         if not pieces:
             return Change(notes=notes)
         added = {"made_file": before is None, "pieces": pieces}
-        is_read = bool(installed.restart)
-        return Change({_CONFIG: Addition(text, added, at_once=not is_read)}, installed.restart, notes)
+        if not installed.restart and not installed.paths.isdisjoint(_PROGRAMS):
+            notes += ("buildkitd has no unit of systemd here: start it again yourself, so that it reads this",)
+        return Change({_CONFIG: Addition(text, added, at_once=not installed.restart)}, installed.restart, notes)
 
     def remove(self, path: str, text: str, added: Added) -> str | None:
         """The text of a file without what was added: see `Runtime`."""
@@ -147,7 +148,7 @@ class BuildKit:
         for registry, key, value, made, snippet in reversed(added["pieces"]):
             setting = _Setting(registry, key, value)
             allowed = setting.without_it(settings, made)
-            shorter = (cut(text, _cuts(text, setting, snippet, made), toml, meant) for meant in allowed)
+            shorter = (cut(text, _cuts(text, setting, snippet), toml, meant) for meant in allowed)
             found = next((each for each in shorter if each is not None), None)
             if found is not None:
                 text, settings = found, toml(found)
@@ -189,13 +190,9 @@ def _places(text: str, setting: _Setting, made: int) -> Iterator[Insertion]:
                 yield Insertion(found.end(), f"{found[1]}{line}{end}")
 
 
-def _cuts(text: str, setting: _Setting, snippet: str, made: int) -> Iterator[tuple[int, int]]:
+def _cuts(text: str, setting: _Setting, snippet: str) -> Iterator[tuple[int, int]]:
     """Ranges of which one is what was added, or what others have made of it."""
-    for first, last in occurrences(text, snippet):
-        begins_line = made == 2 and snippet[0] in "\r\n" and text[:first][-1:] not in ("", "\n")
-        if begins_line and last < len(text):  # the line before it had no end, and needs one now
-            yield first + len(line_end(snippet)), last
-        yield first, last
+    yield from occurrences(text, snippet)
     line = rf"{setting.key}[ \t]*=[ \t]*(?:true|\[[^\]]*\])"
     header = rf"\[[ \t]*registry[ \t]*\.[ \t]*[\"']{re.escape(setting.registry)}[\"'][ \t]*\]"
     shapes = (
@@ -225,14 +222,6 @@ def _read(path: str, text: str) -> Table:
     return settings
 
 
-def _is_container(host: Host, path: str) -> bool:
-    """Whether a builder is one that `docker buildx create` makes unless it is told otherwise."""
-    try:
-        return '"docker-container"' in (host.read(path) or "")
-    except ConfigError:
-        return True
-
-
 def _of_users(installed: Installed) -> Iterator[str]:
     """Builders and files that are left alone, and what their owner can do."""
     for path in sorted(installed.paths):
@@ -242,5 +231,5 @@ def _of_users(installed: Installed) -> Iterator[str]:
                 f"{path}: the builder {builder} is a container with settings of its own. Make it anew: docker buildx rm"
                 f" {builder}, then docker buildx create --name {builder} --driver-opt network=host --config {_CONFIG}"
             )
-        elif "/.config/" in path:
+        elif path.endswith(_ROOTLESS):
             yield f"{path}: this user runs BuildKit without root; write what {_CONFIG} has into it"

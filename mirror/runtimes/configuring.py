@@ -41,7 +41,7 @@ class Plan:
         restart: the command without which the runtime does not see it, or has not seen what was written before.
         notes: for the operator.
         record: what is to be remembered; None for nothing.
-        copies: what is to be kept of the files that change, by path.
+        copies: what is to be kept of the files that change, by path; None if nothing is to be remembered anew.
         is_adding: whether it makes the runtime ask the agent, rather than no more.
     """
 
@@ -53,6 +53,11 @@ class Plan:
     record: Record | None = None
     copies: Mapping[str, str] | None = None
     is_adding: bool = True
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all is as wanted, and remembered so."""
+        return self.is_adding and self.copies is None
 
 
 def plan_adding(runtime: Runtime, host: Host, wanted: Wanted, records: Records) -> Plan | None:
@@ -136,8 +141,9 @@ def carry_out(plan: Plan, host: Host, records: Records) -> None:
         else:
             records.write(before, {})
         raise
+    if before is not None and any(step.then is None for step in plan.steps):
+        delete_folders(host, list(before.folders))  # an empty one of a registry would keep `_default` from it
     if plan.record is None:
-        delete_folders(host, list(before.folders) if before is not None else [])
         records.forget(plan.runtime)
     elif made:
         records.write(replace(plan.record, folders=(*plan.record.folders, *made)), {})

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from . import Added, Addition, Change, Installed, NotUnderstood, Texts, Wanted, versions
+from . import Added, Addition, Change, Installed, NotUnderstood, Texts, Wanted, units, versions
 from .edits import MARK, Insertion, cut, indent_at, inserted, item_cuts, item_places, line_end, occurrences
 from .host import Host
 from .users import users
@@ -23,7 +23,10 @@ _CONFIG: Final = "/etc/docker/daemon.json"
 _SNAP: Final = "/var/snap/docker/current"
 _SNAP_CONFIG: Final = f"{_SNAP}/config/daemon.json"
 _UNIT: Final = "docker.service"
-_UNIT_FOLDERS: Final = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+_RELOAD: Final = units.reload("docker")
+_RESTART: Final = units.restart("docker")
+_SNAP_RESTART: Final = ("snap", "restart", "docker")
+_ROOTLESS: Final = (".config/docker/daemon.json", ".config/systemd/user/docker.service")
 _ENVIRONMENT: Final = ("/etc/default/docker", "/etc/sysconfig/docker")
 _LIST: Final = re.compile(rf'"{_KEY}"\s*:\s*\[')
 _MEMBER: Final = rf'"{_KEY}"\s*:\s*\[[^\]]*\]'
@@ -38,30 +41,29 @@ class Docker:
     def look(self, host: Host) -> Installed | None:
         """What the host has of it: see `Runtime`."""
         paths = {path for path in (*_PROGRAMS, _SNAP) if host.exists(path)}
-        units = _units(host)
-        config = _config_of(units)
+        said = _units(host)
+        config = _config_of(said)
         if not paths and not host.exists(config):
             return None
         files = (config, *((_SNAP_CONFIG,) if _SNAP in paths else ()), *_ENVIRONMENT)
-        texts = units | {path: text for path in files if (text := host.read(path)) is not None}
+        texts = said | {path: text for path in files if (text := host.read(path)) is not None}
         for user in users(host):
-            own = f"{user.home}/.config/docker/daemon.json", f"{user.home}/.config/systemd/user/docker.service"
-            paths |= {path for path in own if user.name != "root" and host.exists(path)}
+            paths |= {f"{user.home}/{path}" for path in _ROOTLESS if user.name != "root" and user.has(path)}
         only_snap = _SNAP in paths and paths.isdisjoint(_PROGRAMS)
-        restart = ("snap", "restart", "docker") if only_snap else ("systemctl", "restart", "docker")
+        restart = _SNAP_RESTART if only_snap else _RESTART
         version = versions.package_version(host, _PACKAGES) or versions.program_version(host, _PROGRAMS)
         return Installed(self.name, version, texts, frozenset(paths), restart)
 
     def add(self, installed: Installed, wanted: Wanted) -> Change:
         """What makes it ask the agent first: see `Runtime`."""
-        notes = [*_of_other_registries(wanted), *_of_users(installed)]
+        notes = [*_of_other_registries(wanted), *_of_store(installed), *_of_users(installed)]
         if _HUB not in wanted.registries or _is_started_with(wanted.url, installed.texts):
             return Change(notes=tuple(notes))
         files, snap = {}, _SNAP in installed.paths
         if not snap or not installed.paths.isdisjoint(_PROGRAMS):
-            files[_config_of(installed.texts)] = ("systemctl", "reload", "docker")
+            files[_config_of(installed.texts)] = _RELOAD
         if snap:
-            files[_SNAP_CONFIG] = ("snap", "restart", "docker")
+            files[_SNAP_CONFIG] = _SNAP_RESTART
         additions = {
             path: addition for path in files if (addition := _add(path, installed.texts.get(path), wanted.url))
         }
@@ -167,10 +169,10 @@ def _same(mirror: str, other: str) -> bool:
 def _units(host: Host) -> dict[str, str]:
     """The unit of dockerd that counts, and what others added to it, in the order in which systemd reads them."""
     found: dict[str, str] = {}
-    for folder in _UNIT_FOLDERS:
+    for folder in units.FOLDERS:
         if not found and (text := host.read(f"{folder}/{_UNIT}")) is not None:
             found[f"{folder}/{_UNIT}"] = text
-    for folder in reversed(_UNIT_FOLDERS):
+    for folder in reversed(units.FOLDERS):
         for name in host.names(f"{folder}/{_UNIT}.d"):
             text = host.read(f"{folder}/{_UNIT}.d/{name}") if name.endswith(".conf") else None
             if text is not None:
@@ -184,8 +186,9 @@ def _command(texts: Texts) -> tuple[str, str]:
     for path, text in texts.items():
         if f"/{_UNIT}" in path:
             for line in re.sub(r"\\\r?\n", " ", text).splitlines():
-                if line.startswith("ExecStart="):
-                    said = path, line.partition("=")[2].strip()
+                key, _, value = line.partition("=")
+                if key.strip() == "ExecStart":
+                    said = path, value.strip()
     return said
 
 
@@ -227,10 +230,21 @@ def _of_other_registries(wanted: Wanted) -> Iterator[str]:
         )
 
 
+def _of_store(installed: Installed) -> Iterator[str]:
+    """That Docker keeps its images in containerd's store, which can do more."""
+    path = _config_of(installed.texts)
+    features = _read(path, installed.texts.get(path, "")).get("features")
+    if isinstance(features, dict) and features.get("containerd-snapshotter") is True:
+        yield (
+            f"{path} has containerd-snapshotter: with that, Docker also reads /etc/docker/certs.d/_default/hosts.toml,"
+            " as containerd does, where the agent can be named for every registry"
+        )
+
+
 def _of_users(installed: Installed) -> Iterator[str]:
     """Who runs a Docker of their own, which is left alone."""
     for path in sorted(installed.paths):
-        if "/.config/" in path:
+        if path.endswith(_ROOTLESS):
             yield (
                 f"{path}: this user runs Docker without root. It has a network of its own, where 127.0.0.1 is not this"
                 f" host; give the agent another address, and add that to {_KEY} there"

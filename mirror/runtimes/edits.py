@@ -55,11 +55,20 @@ def cut(text: str, proposals: Iterable[tuple[int, int]], parse: Parse, meant: An
 
 
 def occurrences(text: str, snippet: str) -> Iterator[tuple[int, int]]:
-    """Where a snippet stands, from the end of the text on: what was added last is met first."""
+    """Where a snippet stands, from the end of the text on: what was added last is met first.
+
+    A table that was added to a text without a last line end brought that, too. Where others have gone on behind the
+    table, the line before needs it.
+    """
+    line = line_end(snippet)
+    ends_line = snippet.startswith(f"{line}{line}[")
     end = len(text) + len(snippet)
     while snippet and (found := text.rfind(snippet, 0, end)) >= 0:
-        yield found, found + len(snippet)
-        end = found + len(snippet) - 1
+        last = found + len(snippet)
+        if ends_line and last < len(text):
+            yield found + len(line), last
+        yield found, last
+        end = last - 1
 
 
 def item_places(text: str, opening: re.Pattern[str], item: str) -> Iterator[Insertion]:

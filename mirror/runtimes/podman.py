@@ -13,7 +13,7 @@ from typing import Final
 
 import tomlkit
 
-from . import Added, Addition, Change, Installed, NotUnderstood, Texts, Wanted, versions
+from . import Added, Addition, Change, Installed, NotUnderstood, Texts, Wanted, units, versions
 from .edits import MARK, Insertion, cut, inserted, line_end, occurrences, toml
 from .host import Host
 from .registries_conf import DROP_INS, MAIN, Entry, Table, applying, entries, is_old, tables
@@ -28,6 +28,9 @@ _PROGRAMS: Final = tuple(
     for folder in ("bin", "sbin", "local/bin", "local/sbin")
 )
 _PACKAGES: Final = ("podman", "cri-o", "skopeo", "buildah")
+_OF_USER: Final = ".config/containers/registries.conf"
+_CRIO: Final = ("crio", "cri-o")
+"""How its unit is called: by itself, and by some distributions."""
 _HUB_NAMES: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 _HEAD: Final = """\
 # Written by `skvaller configure`, and made anew when other files change; `skvaller unconfigure` takes it away.
@@ -50,11 +53,9 @@ class Podman:
         texts = {path: text for path in files if (text := host.read(path)) is not None}
         if not programs and MAIN not in texts:
             return None
-        for user in users(host):
-            own = f"{user.home}/.config/containers/registries.conf"
-            found = [own, *(f"{own}.d/{name}" for name in host.names(f"{own}.d") if name.endswith(".conf"))]
-            paths |= {path for path in found if host.exists(path)}
-        restart = ("systemctl", "reload", "crio") if any(path.endswith("/crio") for path in programs) else ()
+        paths |= {f"{user.home}/{_OF_USER}" for user in users(host) if user.has(_OF_USER)}
+        has_crio = any(path.endswith("/crio") for path in programs)
+        restart = units.reload(units.first(host, _CRIO) or _CRIO[0]) if has_crio else ()
         version = versions.package_version(host, _PACKAGES) or versions.program_version(host, programs)
         return Installed(self.name, version, texts, frozenset(paths), restart)
 
@@ -103,7 +104,9 @@ def _missing(counts: dict[str, Entry], wanted: Wanted) -> tuple[list[Entry], lis
         if entry.is_blocked:
             notes.append(f"{entry.path} blocks {entry.prefix}: that is left as it is")
         elif first not in wanted.registries:
-            notes.append(f"{entry.path} sends {entry.prefix} to {entry.location}, which is not asked for: it stays so")
+            notes.append(
+                f"{entry.path} sends {entry.prefix} to {entry.location}, of which the agent is not asked: it stays so"
+            )
         elif bool(alike.table.get("insecure")) != bool(entry.table.get("insecure")):
             notes.append(
                 f"{entry.path} says of {entry.location} something else about insecure than {alike.path}: podman takes"
@@ -198,15 +201,11 @@ def _without(settings: Table, prefix: str, mirror: str) -> list[Table]:
 
 def _mirror_cuts(text: str, mirror: str) -> Iterator[tuple[int, int]]:
     """Ranges of which one is the table of a mirror."""
-    opening, location = (
-        r"(?m)^[ \t]*\[\[registry\.mirror\]\][ \t]*\r?\n",
-        rf"[ \t]*location[ \t]*=[ \t]*[\"']{re.escape(mirror)}[\"']",
-    )
-    for shape in (
-        rf"{opening}{location}[ \t]*\r?\n(?:[ \t]*insecure[ \t]*=[ \t]*true[ \t]*(?:\r?\n|\Z))?(?:[ \t]*\r?\n)?",
-    ):
-        for found in re.finditer(shape, text):
-            yield found.span()
+    blank, end = r"[ \t]*", r"[ \t]*(?:\r?\n|\Z)"
+    location = rf"{blank}location{blank}={blank}[\"']{re.escape(mirror)}[\"']{end}"
+    insecure = rf"(?:{blank}insecure{blank}={blank}true{end})?"
+    for found in re.finditer(rf"(?m)^{blank}\[\[registry\.mirror\]\]{end}{location}{insecure}(?:{blank}\r?\n)?", text):
+        yield found.span()
 
 
 def _in_order(texts: Texts) -> list[tuple[str, str]]:
@@ -236,7 +235,7 @@ def _of_later(missing: list[Entry], texts: Texts) -> Iterator[str]:
 def _of_users(installed: Installed) -> Iterator[str]:
     """Files of users that count more than the host's."""
     for path in sorted(installed.paths):
-        if path.endswith("/.config/containers/registries.conf"):
+        if path.endswith(_OF_USER):
             yield (
                 f"{path}: for this user it counts instead of /etc/containers, so this user's pulls do not ask the"
                 f" agent: delete it, or copy {OWN} into the folder registries.conf.d beside it"

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..fileio import in_thread
 from . import Runtime
-from .configuring import carry_out, plan_adding
+from .configuring import Plan, carry_out, plan_adding
 from .host import Host
 from .records import Records
 
@@ -66,15 +66,20 @@ class Repair:
             self._problems[name] = str(error)
 
     def _write_again(self, runtime: Runtime) -> None:
+        if not self._plan(runtime).steps:
+            return
         with self._records.locked():
-            record = self._records.read(runtime.name)
-            plan = None if record is None else plan_adding(runtime, self._host, record.wanted, self._records)
-            if plan is None or not plan.steps:
-                return
+            plan = self._plan(runtime)  # by what is there now that nobody else writes
             carry_out(plan, self._host, self._records)
         advice = f"; now run: {' '.join(plan.restart)}" if plan.restart else ""
         for step in plan.steps:
             log.warning(
-                "a runtime's file had lost its way to this agent, and has it again%s runtime=%s path=%s",
+                "a runtime's file no longer named this agent, and was written again%s runtime=%s path=%s",
                 advice, runtime.name, step.path,
             )  # fmt: skip
+
+    def _plan(self, runtime: Runtime) -> Plan:
+        """What is to be written; nothing if it is not to ask the agent, or is not here."""
+        record = self._records.read(runtime.name)
+        plan = None if record is None else plan_adding(runtime, self._host, record.wanted, self._records)
+        return Plan(runtime.name, None, record=record) if plan is None else plan

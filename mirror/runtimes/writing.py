@@ -59,7 +59,7 @@ def unwritable(host: Host, path: str, error: OSError) -> ConfigError:
     advice = {
         errno.EACCES: "run this command with sudo",
         errno.EPERM: "run this command with sudo; if you did, somebody has made the file unchangeable: see lsattr",
-        errno.EROFS: "its file system is read-only: whatever makes that file has to bring these lines",
+        errno.EROFS: "what makes the files of this host has to bring these lines, which --dry-run shows",
         errno.ENOSPC: "make room",
     }.get(error.errno or 0, "")
     return ConfigError(f"{path}{link}: it cannot be written: {error.strerror}{'; ' if advice else ''}{advice}")

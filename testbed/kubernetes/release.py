@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..network import get
-from ..processes import Usage, usage, wait_until
+from ..processes import usage, wait_until
 from .cluster import START_S, Cluster
 from .node import KubernetesNode
 
@@ -62,23 +62,27 @@ class Release:
     def until_ready(self) -> None:
         """Wait until an agent is ready on every node, and all of them know each other."""
         nodes = self._cluster.nodes
-        self._cluster.until_running(len(nodes), *_AGENTS, within_s=2 * START_S)
+        self._cluster.until_running(len(nodes), *_AGENTS, within_s=4 * START_S)
         wait_until(lambda: all(self.alive(node) == set(nodes) for node in nodes.values()), "agents to meet", START_S)
 
     def roll(self) -> None:
         """Replace all agents' pods, as an upgrade does; return when Kubernetes says that it is done."""
         control = self._cluster.control
         control.kubectl("-n", NAMESPACE, "rollout", "restart", "daemonset")
-        control.kubectl("-n", NAMESPACE, "rollout", "status", "daemonset", "--timeout=300s", timeout_s=320)
+        control.kubectl("-n", NAMESPACE, "rollout", "status", "daemonset", "--timeout=900s", timeout_s=920)
 
     def pods(self) -> list[dict[str, Any]]:
         """The agents' pods."""
         return self._cluster.pods(*_AGENTS)
 
-    def restarts(self) -> int:
-        """How often containers of agents were started again, for example because they had too much memory."""
-        statuses = [status for pod in self.pods() for status in pod["status"].get("containerStatuses", ())]
-        return sum(status["restartCount"] for status in statuses)
+    def out_of_memory(self) -> list[str]:
+        """The pods of agents that the kernel killed, because they had too much memory."""
+        return [
+            pod["metadata"]["name"]
+            for pod in self.pods()
+            for status in pod["status"].get("containerStatuses", ())
+            if "OOMKilled" in json.dumps([status.get("state"), status.get("lastState")])
+        ]
 
     # What the agent of a node says
 
@@ -104,8 +108,19 @@ class Release:
             return {row["member"] for rows in found["holders"].values() for row in rows if row["has"]}
         return set()
 
-    def usage(self, node: KubernetesNode) -> Usage:
-        """What its process has used so far."""
+    def resident(self, node: KubernetesNode) -> int:
+        """Resident memory of its process now, bytes."""
         found = usage(node.pid_of("/usr/bin/skvaller agent"))
         assert found is not None
-        return found
+        return found.rss_bytes
+
+    def charged(self, node: KubernetesNode) -> tuple[int, int]:
+        """What its container's limit counts: the most so far, bytes, and how often that was at the limit.
+
+        Files that were read count as well, until something else needs the memory. Source: cgroup v1, memory.rst.
+        """
+        (pod,) = (pod for pod in self.pods() if pod["spec"]["nodeName"] == node.name)
+        (status,) = pod["status"]["containerStatuses"]
+        group = Path("/sys/fs/cgroup/memory/k8s.io", status["containerID"].removeprefix("containerd://"))
+        most, failed = ((group / f"memory.{name}").read_text() for name in ("max_usage_in_bytes", "failcnt"))
+        return int(most), int(failed)

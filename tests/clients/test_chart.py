@@ -18,7 +18,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from mirror.config import load
+from mirror.config import load, refuse_misspelt
 from mirror.kubernetes.distributions import DISTRIBUTIONS, Distribution
 
 CHART = Path(__file__).parents[2] / "deploy" / "chart" / "skvaller"
@@ -115,9 +115,9 @@ ROWS: list[tuple[dict[str, Any], str, Any]] = [
     ({"extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}]}, f"{AGENT}.volumeMounts[ca].mountPath", "/ca"),
     ({"extraInitContainers": [{"name": "first", "image": "i"}]}, f"{POD}.initContainers[first].image", "i"),
     ({"network": {"ports": {"client": 6000}}}, f"{AGENT}.ports[client].containerPort", 6000),
-    ({"network": {"ports": {"gossip": 6001}}}, f"{AGENT}.args[3]", "--gossip=[$(POD_ADDRESS)]:6001"),
-    ({"network": {"ports": {"metrics": 6002}}}, f"{AGENT}.args[4]", "--metrics=[$(POD_ADDRESS)]:6002"),
-    ({"network": {"ports": {"peer": 6003}}}, f"{AGENT}.args[2]", "--peer=[$(POD_ADDRESS)]:6003"),
+    ({"network": {"ports": {"gossip": 6001}}}, f"{AGENT}.env[SKVALLER_GOSSIP].value", "[$(POD_ADDRESS)]:6001"),
+    ({"network": {"ports": {"metrics": 6002}}}, f"{AGENT}.env[SKVALLER_METRICS].value", "[$(POD_ADDRESS)]:6002"),
+    ({"network": {"ports": {"peer": 6003}}}, f"{AGENT}.env[SKVALLER_PEER].value", "[$(POD_ADDRESS)]:6003"),
     ({"network": {"ipFamilies": ["IPv6"]}}, "Service/gossip spec.ipFamilies", ["IPv6"]),
     ({"network": {"ipFamilyPolicy": "SingleStack"}}, "Service/gossip spec.ipFamilyPolicy", "SingleStack"),
     ({"persistence": {"hostPath": "/data/skvaller"}}, f"{POD}.volumes[data].hostPath.path", "/data/skvaller"),
@@ -230,12 +230,12 @@ def test_an_agent_takes_its_settings(objects: str, request: pytest.FixtureReques
     file = tmp_path / "agent.toml"
     file.write_text(agent_toml(request.getfixturevalue(objects)))
     container = at(request.getfixturevalue(objects), AGENT)
+    assert container["args"] == ["agent"]
     for address in ("10.0.0.7", "fd00::7"):
-        flags = dict(
-            flag.removeprefix("--").replace("$(POD_ADDRESS)", address).split("=", 1) for flag in container["args"][1:]
-        )
-        del flags["config"]
-        config = load(flags, {"SKVALLER_NAME": "ip-10-0-0-7.eu-central-1.compute.internal"}, file)
+        environment = {it["name"]: it.get("value", "").replace("$(POD_ADDRESS)", address) for it in container["env"]}
+        environment["SKVALLER_NAME"] = "ip-10-0-0-7.eu-central-1.compute.internal"
+        refuse_misspelt(environment)
+        config = load({}, environment, file)
         assert (config.peer.host, config.gossip.host, config.metrics and config.metrics.host) == (address,) * 3
         assert config.key_file == Path("/etc/skvaller/key/cluster.key")
 
@@ -350,8 +350,7 @@ def test_what_is_on_a_node_is_not_kept_where_nobody_wants_it() -> None:
 def test_containerd_is_told_before_the_agent_starts_and_looked_after_while_it_runs(usual: Objects) -> None:
     configure = at(usual, f"{POD}.initContainers[configure]")
     assert configure["args"] == [
-        "configure", "containerd", "--root=/host", "--config=/etc/skvaller/agent.toml", "--agent=http://127.0.0.1:5000",
-        "--restart",
+        "configure", "containerd", "--root=/host", "--agent=http://127.0.0.1:5000", "--restart",
     ]  # fmt: skip
     assert 'repair = "/host"' in agent_toml(usual)
     for container in (configure, at(usual, AGENT)):

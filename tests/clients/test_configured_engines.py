@@ -142,7 +142,7 @@ def test_docker_reads_its_file_again_when_it_is_told_and_pulls_through_the_agent
         with Dockerd(Path(folder), config) as dockerd:
             assert dockerd.mirrors() == []
             hint = site.configure(Docker(), "/usr/bin/dockerd", {})
-            assert hint == "systemctl reload docker"
+            assert hint == "systemctl try-reload-or-restart docker"
             os.kill(dockerd.pid, signal.SIGHUP)  # what docker.service does for it
             wait_until(lambda: dockerd.mirrors() == [f"{site.agent.url}/"], "dockerd to know the mirror")
             answer = dockerd.ask("POST", "/images/create?fromImage=library/app&tag=1").decode()
@@ -174,8 +174,8 @@ class Buildkitd(Process):
 def test_buildkit_pulls_through_the_agent(site: Site) -> None:
     need("buildkitd", "buildctl", "runc")
     config = "/etc/buildkit/buildkitd.toml"
-    hint = site.configure(BuildKit(), "/usr/bin/buildkitd", {config: 'debug = true\n\n[registry."docker.io"]\n'})
-    assert hint == "systemctl restart buildkit"
+    files = {config: 'debug = true\n\n[registry."docker.io"]\n', "/usr/lib/systemd/system/buildkit.service": ""}
+    assert site.configure(BuildKit(), "/usr/bin/buildkitd", files) == "systemctl try-restart buildkit"
     with TemporaryDirectory(prefix="buildkit-") as folder:
         context = Path(folder, "context")
         context.mkdir()

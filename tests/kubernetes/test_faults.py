@@ -30,11 +30,11 @@ def installed(cluster: Cluster, release: Release) -> Release:
 @pytest.fixture(autouse=True)
 def no_pull_fails(installed: Release, cluster: Cluster) -> Iterator[None]:
     """No kubelet reports a pull that failed, but for what its containerd was doing when that was restarted."""
-    told, restarted = set(cluster.troubles()), installed.restarts()
+    told = set(cluster.troubles())
     yield
     new = {line for line in cluster.troubles() if not line.startswith("restarted-puller")} - told
     assert new == set()
-    assert installed.restarts() <= restarted
+    assert installed.out_of_memory() == []
 
 
 def brought(cluster: Cluster, release: Release, node: KubernetesNode, name: str, *sizes: int) -> Image:
@@ -63,13 +63,12 @@ def test_a_cluster_that_starts_without_its_registry_shares_what_it_has(installed
 def test_an_image_that_the_kubelet_collects_is_pulled_to_its_end(installed: Release, cluster: Cluster) -> None:
     first, second, _ = cluster.nodes.values()
     image = brought(cluster, installed, first, "collected:1", 60 * MEGABYTE)
-    first.host.limit_sent(40 * MBIT)
+    first.host.limit_sent(12 * MBIT)
     try:
         cluster.deploy("collected", image.name, node=second.name)
         until_begun(installed, second, image)
-        first.set_kubelet(
-            {"imageGCHighThresholdPercent": 2, "imageGCLowThresholdPercent": 1, "imageMinimumGCAge": "1ns"}
-        )
+        # The disk is never so empty: the kubelet removes at once what no container uses.
+        first.set_kubelet({"evictionHard": {"imagefs.available": "99%"}, "evictionPressureTransitionPeriod": "1s"})
         first.restart("kubelet")
         wait_until(lambda: image.name not in first.images(), "the kubelet to collect the image", 60)
         cluster.until_running(1, "app=collected")
@@ -134,5 +133,6 @@ def test_many_pods_at_once(installed: Release, cluster: Cluster, figure: Callabl
             )
     cluster.until_running(pods, "many=yes", within_s=600)
     figure(f"{pods} pods of {images} images on one node run after {time.monotonic() - begun:.0f} s")
-    figure(f"its agent then: {installed.usage(second).peak_bytes / 2**20:.0f} MiB at the highest")
+    most, failed = installed.charged(second)
+    figure(f"its agent's container: {most / 2**20:.0f} MiB at the highest, {failed} times at the limit of 128 MiB")
     cluster.control.kubectl("delete", "deployments", "--all", "--wait=false")

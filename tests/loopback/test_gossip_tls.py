@@ -2,9 +2,13 @@
 
 import asyncio
 import socket
+import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +16,9 @@ import pytest
 from gossip import DeliveryError, Gossip, State, StreamTls, local
 from gossip.net.listener import drop
 from mirror.channels import PeerTls
+from mirror.channels.certificates import KeyIssuer
 from mirror.channels.contexts import Channels
-from tests.loopback.channels import ONE, TWO, channels
+from tests.loopback.channels import DAY_S, ONE, TWO, channels
 
 WITHIN_S = 20.0
 KEY = bytes(32)
@@ -97,6 +102,25 @@ def test_a_stream_that_may_not_be_is_refused(stranger: Channels, why: str) -> No
                 assert all(one.state is State.ALIVE for one in member)
             if alive(b):
                 assert not await hears(b, a), why
+
+    run(story())
+
+
+@pytest.mark.parametrize(("days", "why"), [(-30, "has expired"), (30, "not yet valid")])
+def test_a_clock_that_is_weeks_wrong_is_told_from_a_wrong_key(days: int, why: str, tmp_path: Path) -> None:
+    identity = KeyIssuer("a", "127.0.0.1", (ONE,), 7 * DAY_S, DAY_S).issue(time.time() + days * DAY_S)
+    assert identity is not None
+    (tmp_path / "chain").write_bytes(identity.chain + identity.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "chain")
+    usual = stream_tls(channels("a"))
+    assert usual is not None
+
+    async def story() -> None:
+        out_of_time = replace(usual, server=lambda: context)
+        async with Gossip("a", local(), keys=[KEY], stream_tls=out_of_time) as a, node("b", channels("b"), a) as b:
+            await until(lambda: "by this node's clock" in b.alone)
+            assert why in b.alone
 
     run(story())
 

@@ -5,6 +5,7 @@
 const LOOK_S = 2; // between two looks at the state
 const PULLING_S = 1; // the same while something is pulled
 const IMAGES_S = 30; // between two questions to all members what they hold
+const PULLED_S = 5; // age up to which an answer to that is good when a pull has ended
 const EVENTS_S = 4; // between two questions what happened
 const AGAIN_MAX_S = 5; // between two tries while the agent does not answer
 const WAIT_MS = 15000; // for an answer: members may take 10 s to say what they hold
@@ -155,7 +156,10 @@ function colour(source) {
 }
 
 const SOURCES = { upstream: "upstream", cache: "cache, here already" };
-const FOR = { members: "for other members, which take this node for a home", keeping: "to keep it here: a pin or an order" };
+const FOR = {
+  members: "for other members, which take this node for a home",
+  keeping: "to keep it here: a pin or an order",
+};
 const rates = new Map();
 
 /** Bytes a second of a pull, from what it had when it was last looked at. */
@@ -172,7 +176,8 @@ function rate(pull) {
 
 function sourcesOf(pull) {
   const order = Object.entries(pull.sources).sort(([, one], [, other]) => other - one);
-  const first = order.slice(0, SOURCES_SHOWN).map(([source, bytes]) => ({ source, bytes, text: SOURCES[source] ?? source }));
+  const row = ([source, bytes]) => ({ source, bytes, text: SOURCES[source] ?? source });
+  const first = order.slice(0, SOURCES_SHOWN).map(row);
   const rest = order.slice(SOURCES_SHOWN);
   if (rest.length) {
     const bytes = rest.reduce((sum, [, count]) => sum + count, 0);
@@ -308,7 +313,9 @@ function showRegistries(state) {
 
 // ---- Images.
 
+const NO_IMAGES = "No member holds an image yet. What is pulled or pushed through an agent appears here.";
 let images = null;
+let imagesAge = IMAGES_S; // how old the answer may be that is asked for next
 let allImages = false;
 
 function copiesOf(image) {
@@ -356,7 +363,7 @@ function showImages() {
   say(at("images-count"), pattern ? `${fitting.length} of ${count}` : count);
   show(at("images-table"), fitting.length > 0);
   show(at("no-images"), !fitting.length);
-  say(at("no-images"), count ? "No image has that in its name." : "No member holds an image yet. What is pulled or pushed through an agent appears here.");
+  say(at("no-images"), count ? "No image has that in its name." : NO_IMAGES);
   show(at("find-image"), count > 10);
   show(at("more-images"), few.length < fitting.length);
   say(at("more-images"), `Show all ${fitting.length} images`);
@@ -397,7 +404,8 @@ function whyParts(answer) {
     parts.push(make("p", "name", `It is ${answer.digest}.`));
   }
   for (const it of answer.tag?.said ?? []) {
-    parts.push(make("p", "name", `${it.member} says ${shortDigest(it.digest)}, ${time(it.age_seconds)} ago (${it.authority})`));
+    const said = `${it.member} says ${shortDigest(it.digest)}, ${time(it.age_seconds)} ago (${it.authority})`;
+    parts.push(make("p", "name", said));
   }
   if (answer.registry) {
     parts.push(make("p", "name", `Registry ${answer.registry.name}: ${answer.registry.refusal ?? "may be asked"}.`));
@@ -432,7 +440,8 @@ async function why(query) {
   at("why").showModal();
   let parts;
   try {
-    const response = await fetch(`/api/v1/why?q=${encodeURIComponent(query)}`, { signal: AbortSignal.timeout(2 * WAIT_MS) });
+    const path = `/api/v1/why?q=${encodeURIComponent(query)}`;
+    const response = await fetch(path, { signal: AbortSignal.timeout(2 * WAIT_MS) });
     const answer = await response.json();
     parts = response.ok ? whyParts(answer) : [make("p", "name", answer.error)];
   } catch {
@@ -452,7 +461,8 @@ const EVENTS = {
     const from = Object.keys(it.sources).length ? `, from ${counts(it.sources)}` : "";
     const why = it.why_upstream ? ` (upstream: ${it.why_upstream})` : "";
     const error = it.error ? `; it did not get all: ${it.error}` : "";
-    return `${it.client} pulled ${shortName(it.image)}: ${size(it.bytes)} in ${it.seconds.toFixed(1)} s${from}${why}${error}`;
+    const took = `${size(it.bytes)} in ${it.seconds.toFixed(1)} s`;
+    return `${it.client} pulled ${shortName(it.image)}: ${took}${from}${why}${error}`;
   },
   "member-joined": (it) => `${it.member} joined`,
   "member-suspected": (it) => `${it.member} does not answer`,
@@ -505,6 +515,7 @@ function takeEvents(lines) {
 // ---- Asking.
 
 let version = null;
+let wasPulling = false;
 let lostSince = null;
 
 function answered() {
@@ -512,7 +523,6 @@ function answered() {
     lostSince = null;
     show(at("lost"), false);
     document.body.classList.remove("old");
-    images = null;
     look("images");
   }
 }
@@ -521,7 +531,8 @@ function unanswered(error) {
   lostSince ??= new Date();
   document.body.classList.add("old");
   const since = lostSince.toLocaleTimeString([], { hour12: false });
-  say(at("lost"), `The agent has not answered since ${since} (${error.message}). What is below is old; this page tries again by itself. On the node: systemctl status skvaller`);
+  const said = `The agent has not answered since ${since} (${error.message}).`;
+  say(at("lost"), `${said} What is below is old; this page tries again by itself. On the node: skvaller doctor`);
   show(at("lost"), true);
 }
 
@@ -546,7 +557,15 @@ function showState(state) {
   document.title = `${shown(state.node)}: ${count ? `${plural(count, "thing")} wrong` : "well"} – Skvaller`;
   const limit = state.cache.limit_bytes ? ` of ${size(state.cache.limit_bytes)}` : "";
   const ready = state.ready ? "ready" : "not ready for pulls yet";
-  say(at("summary"), `As this node sees it: ${ready}, ${plural(state.members.length, "member")}, cache ${size(state.cache.bytes)}${limit}, ${plural(state.pins.count, "pin")}. Version ${state.version}.`);
+  const cache = `cache ${size(state.cache.bytes)}${limit}`;
+  const figures = [ready, plural(state.members.length, "member"), cache, plural(state.pins.count, "pin")];
+  say(at("summary"), `As this node sees it: ${figures.join(", ")}. Version ${state.version}.`);
+  const isPulling = state.pulls.length > 0;
+  if (wasPulling && !isPulling) {
+    imagesAge = PULLED_S;
+    look("images");
+  }
+  wasPulling = isPulling;
   showProblems(state.problems);
   showPulls(state);
   showMembers(state.members);
@@ -563,7 +582,8 @@ const QUESTIONS = {
     return state.pulls.length ? PULLING_S : LOOK_S;
   },
   async images() {
-    images = await (await ask("/api/v1/images", { "Cache-Control": `max-age=${IMAGES_S}` })).json();
+    images = await (await ask("/api/v1/images", { "Cache-Control": `max-age=${imagesAge}` })).json();
+    imagesAge = IMAGES_S;
     showImages();
     return IMAGES_S;
   },

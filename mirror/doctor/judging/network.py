@@ -7,7 +7,7 @@ from typing import Final
 from .. import Finding, Verdict, error, ok, skipped, warning
 from ..advice import Advice
 from ..facts import Datagram, MemberFacts, NodeFacts
-from .words import span, times
+from .words import SET_CLOCK, span, times
 
 _CLOCK_WARNING_S: Final = 5.0
 """Difference of two clocks, s, from which it is told: more than the way of a question takes, so it is real, and lines
@@ -120,12 +120,14 @@ def udp(me: NodeFacts, members: Sequence[MemberFacts], advice: Advice) -> list[F
             continue
         if there is False:
             says = f"{it.name} gets no datagram of this node: UDP from here to {it.host}:{it.gossip_port} is dropped"
-            found.append(error("udp", says, _UDP_MEANS, advice.open_port(it.gossip_port, "udp", it.name)))
+            found.append(
+                error("udp", says, f"{_ON_THE_WAY} {_UDP_MEANS}", advice.open_port(it.gossip_port, "udp", it.name))
+            )
         if not here:
             says = (
                 f"this node gets no datagram of {it.name}: UDP from {it.host} to port {me.gossip_port} here is dropped"
             )
-            found.append(error("udp", says, _UDP_MEANS, advice.open_port(me.gossip_port, "udp")))
+            found.append(error("udp", says, f"{_ON_THE_WAY} {_UDP_MEANS}", advice.open_port(me.gossip_port, "udp")))
         if there is not False and here:
             found.append(ok("udp", f"{it.name}: datagrams pass in both directions"))
     return found or [skipped("udp", "there is no other member that answers")]
@@ -141,6 +143,7 @@ def _unknown(me: NodeFacts, it: MemberFacts, advice: Advice) -> Finding:
     return error("udp", says, _UDP_MEANS, f"{advice.open_port(it.gossip_port, 'udp', it.name)}; or here: {here}")
 
 
+_ON_THE_WAY: Final = "Where they come in, as a rule; or where they go out, or by something between."
 _UDP_MEANS: Final = (
     "Gossip is UDP. Without it a node does not get in, or members suspect each other, and news come late."
 )
@@ -199,17 +202,14 @@ def clock(members: Sequence[MemberFacts]) -> list[Finding]:
     if len(far) > max(1, len(ahead) / 2) and spread < _CLOCK_WARNING_S:
         relation = "behind" if middle > 0 else "ahead of"
         says = f"this node's clock is {span(abs(middle))} {relation} those of most members ({', '.join(sorted(far))})"
-        return [Finding("clock", _how_bad(middle), says, means, _SET_CLOCK)]
+        return [Finding("clock", _how_bad(middle), says, means, SET_CLOCK)]
     found = []
     for name, seconds in sorted(far.items()):
         relation = "ahead of" if seconds > 0 else "behind"
         says = f"{name}'s clock is {span(abs(seconds))} {relation} this node's"
         where = f"on {name}, or here if that one is right: " if len(ahead) == 1 else f"on {name}: "
-        found.append(Finding("clock", _how_bad(seconds), says, means, where + _SET_CLOCK))
+        found.append(Finding("clock", _how_bad(seconds), says, means, where + SET_CLOCK))
     return found
-
-
-_SET_CLOCK: Final = "timedatectl set-ntp true; timedatectl timesync-status    # chronyc makestep, where chrony runs"
 
 
 def _how_bad(seconds: float) -> Verdict:

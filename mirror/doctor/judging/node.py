@@ -7,7 +7,7 @@ from typing import Any, Final
 from .. import Finding, Verdict, error, ok, skipped, warning
 from ..advice import Advice
 from ..facts import Disk, NodeFacts
-from .words import size, times
+from .words import SET_CLOCK, size, times
 
 _LOW_BYTES: Final = 1 << 30
 """Free bytes of a disk below which somebody should look: an image has some 100 MiB, and others write as well."""
@@ -18,8 +18,14 @@ _FULL_INODES: Final = 100
 _FEW_DESCRIPTORS: Final = 8192
 """The agent uses fewer connections where it may have fewer descriptors."""
 _NEARLY_ALL: Final = 0.9
+_AGAIN: Final = "skvaller doctor    # once more"
 
 _ALONE: Final[Sequence[tuple[str, str, str]]] = (
+    (
+        "by this node's clock",
+        "clock",
+        "The clocks of the two are more than a week apart, or the certificate of its --tls-cert has expired.",
+    ),
     ("another key", "key", "It has another cluster key than this node, so neither believes the other."),
     ("may want TLS", "key", "It has a cluster key, and this node has none."),
     ("cannot open the seal", "key", "It has no cluster key, or its cluster has another name (--cluster)."),
@@ -45,7 +51,7 @@ def agent(facts: NodeFacts, url: str) -> list[Finding]:
                 "agent",
                 f"{facts.name} answers at {url}, and is starting or leaving",
                 "Pulls get 503 until it is ready, which takes seconds.",
-                "skvaller doctor    # once more",
+                _AGAIN,
             )
         ]
     where = ", ".join(facts.listen)
@@ -57,17 +63,18 @@ def address(facts: NodeFacts, advice: Advice, members: int) -> list[Finding]:
     host = ipaddress.ip_address(facts.host)
     says = f"others reach it at {facts.host}, ports {facts.peer_port} and {facts.gossip_port}"
     mend = advice.set("advertise", facts.addresses[0] if facts.addresses else "ADDRESS")
-    if host.is_loopback and (facts.seeds or not members):
+    if host.is_loopback and facts.seeds and not members:
         return [
-            Finding(
+            warning(
                 "address",
-                Verdict.OK if members else Verdict.WARNING,
-                f"only this machine reaches it: it listens for members on {facts.host}",
-                "" if members else "No node elsewhere can take part with it.",
-                "" if members else f"{advice.set('peer', '0.0.0.0:5001')}; gossip as well",
+                f"only this machine reaches it: it listens for members on {facts.host}, and is to join others",
+                "No node elsewhere can take part with it.",
+                f"{advice.set('peer', '0.0.0.0:5001')}, and gossip likewise; or give it the cluster's key-file",
             )
         ]
-    if not host.is_loopback and facts.addresses and facts.host not in facts.addresses:
+    if host.is_loopback:
+        return [ok("address", f"only this machine reaches it: it listens for members on {facts.host}")]
+    if facts.addresses and facts.host not in facts.addresses:
         return [
             warning(
                 "address",
@@ -111,8 +118,9 @@ def cluster(facts: NodeFacts, alive: int, advice: Advice) -> list[Finding]:
             return [warning("cluster", says, means, advice.open_port(facts.gossip_port, "udp"))]
         if alive:
             return [ok("cluster", f"it sees {times(alive, 'other member')}")]
-        says = "it is a cluster of its own: it has no node to join through"
-        return [ok("cluster", says)]
+        if facts.seeds:
+            return [warning("cluster", "it has reached no other member yet", "It joins at this moment.", _AGAIN)]
+        return [ok("cluster", "it is a cluster of its own: it has no node to join through")]
     found = []
     for attempt in facts.alone.split("; "):
         place, _, outcome = attempt.partition(": ")
@@ -127,13 +135,14 @@ def seed(place: str, outcome: str, facts: NodeFacts, advice: Advice) -> Finding:
     port = int(port_text) if port_text.isdecimal() else facts.gossip_port
     file = facts.key_file or "/etc/skvaller/cluster.key"
     commands: Mapping[str, str] = {
+        "clock": f"date -u; ssh root@{host} date -u; on the one that is wrong: {SET_CLOCK}",
         "key": f"scp root@{host}:{file} {file}, then {advice.restart}    # compare first: skvaller keys list, on both",
         "seed": advice.set("join", ["HOST-OF-ANOTHER-NODE"]),
         "udp": advice.open_port(port, "udp", host),
         "refused": f"on {host}: {advice.start}",
         "silent": advice.open_port(port, "tcp", host),
     }
-    check = "keys" if kind == "key" else "cluster"
+    check = {"key": "keys", "clock": "clock"}.get(kind, "cluster")
     says = f"it is alone, and {place}, through which it is to join, does not let it in: {outcome}"
     return Finding(
         check, Verdict.ERROR, says, f"{means} It serves its own clients, and shares nothing.", commands[kind]
@@ -240,14 +249,19 @@ def files(facts: NodeFacts, advice: Advice) -> list[Finding]:
     return [ok("files", says)]
 
 
-def containerd(facts: NodeFacts, advice: Advice) -> list[Finding]:
-    """Whether the containerd is there whose content it shares."""
+def containerd(facts: NodeFacts, sockets: Sequence[str], advice: Advice) -> list[Finding]:
+    """Whether the containerd is there whose content it shares; `sockets`: of those that this machine has."""
+    if not facts.containerd and sockets:
+        says = f"no containerd is shared, and {sockets[0]} is here"
+        means = "Images that were imported or tagged by hand on this node are not found by the others."
+        return [skipped("containerd", says, means, advice.set("containerd", sockets[0]))]
     if not facts.containerd:
         return [skipped("containerd", "no containerd is shared: the setting containerd names none")]
     way = facts.containerd_way
     if way is None or way.is_open:
         return [ok("containerd", f"{facts.containerd} takes connections")]
-    return [containerd_socket(facts.containerd, way.problem, (), advice)]
+    others = [it for it in sockets if it != facts.containerd]
+    return [containerd_socket(facts.containerd, way.problem, others, advice)]
 
 
 def containerd_socket(address: str, problem: str, others: Sequence[str], advice: Advice) -> Finding:

@@ -24,7 +24,7 @@ _CAUSES: Final[Sequence[tuple[tuple[str, ...], str, str]]] = (
         'openssl s_client -connect {host}:443 </dev/null | head -5    # then ca = "FILE" in its [[registry]] table',
     ),
     (
-        ("does not accept", "user and password", "no token"),
+        ("does not accept", "user and password", "no token", "answers 401", "answered 401"),
         "It wants a password, or another one.",
         "docker login {host}; {auth}",
     ),
@@ -33,7 +33,16 @@ _CAUSES: Final[Sequence[tuple[tuple[str, ...], str, str]]] = (
         "It leads to an address that nobody allowed.",
         "skvaller agent --help | grep -A6 upstream-trust",
     ),
-    (("refused",), "Nothing listens at its address.", "curl -sv {url}/v2/"),
+    (
+        ("refused", "connect call failed"),
+        "Nothing listens at its address, or no route leads there.",
+        "curl -sv {url}/v2/",
+    ),
+    (
+        ("answers 5",),
+        "It is ill itself, or what stands before it.",
+        "curl -sv {url}/v2/",
+    ),
     (
         ("",),
         "No packet of it comes back: a firewall, a proxy that is not named, or it is down.",
@@ -59,9 +68,12 @@ def _url(facts: UpstreamFacts, it: Looked, advice: Advice) -> Finding:
     which = facts.registry if len(facts.urls) == 1 else f"{facts.registry} at {it.url}"
     if not it.problem and it.status is not None and it.status < 500 and it.status != 401:
         login = ", with the password that it was given" if it.has_login else ""
-        return ok("upstream", f"{which} answers {it.status} after {1000 * it.seconds:.0f} ms{login}")
+        left = "".join(
+            f"; {budget.remaining} of {budget.limit} pulls left" for budget in facts.budgets[:1] if budget.limit
+        )
+        return ok("upstream", f"{which} answers {it.status} after {1000 * it.seconds:.0f} ms{login}{left}")
     problem = it.problem or f"it answers {it.status}"
-    lower = problem.lower()
+    lower = problem.replace(it.url, "").lower()
     means, command = next((means, command) for words, means, command in _CAUSES if any(word in lower for word in words))
     host = it.url.partition("://")[2]
     mend = command.format(

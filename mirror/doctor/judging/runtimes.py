@@ -10,7 +10,7 @@ def runtimes(all_facts: Sequence[RuntimeFacts]) -> list[Finding]:
     """Whether each of them asks the agent. One that does not is no error where another one does."""
     if not all_facts:
         return [skipped("runtime", "no container runtime is found on this machine")]
-    seen = [it for it in all_facts if it.probe is not None and it.probe.sightings]
+    seen = [it for it in all_facts if (it.asks if it.probe is None else it.probe.sightings)]
     verdict = Verdict.WARNING if seen else Verdict.ERROR
     return [_runtime(it, verdict) for it in all_facts]
 
@@ -35,35 +35,58 @@ def without_agent(all_facts: Sequence[RuntimeFacts]) -> list[Finding]:
 
 def _runtime(facts: RuntimeFacts, if_not: Verdict) -> Finding:
     name = f"{facts.name} {facts.version}".strip()
-    probe = facts.probe
-    if probe is not None and probe.sightings:
-        return ok("runtime", f"{name} asks this agent: {_seen(probe)}")
+    probe, notes = facts.probe, _sentences(facts.notes)
     configure = f"skvaller configure {facts.name} --restart"
+    if probe is not None and probe.sightings:
+        return ok("runtime", f"{name} asks this agent: {_seen(probe)}", notes)
     if facts.problem:
         means = "Its files are not in order, so it may read none of them."
         return Finding("runtime", if_not, f"{name}: {facts.problem}", means, f"mend that line, then {configure}")
-    notes = "".join(f" {note}." if not note.endswith(".") else f" {note}" for note in facts.notes)
     if probe is not None and not probe.is_there:
-        by_files = "By its files it asks this agent" if facts.asks else "By its files it would not ask this agent"
-        return skipped("runtime", f"{name} does not run. {by_files}")
+        by_files = "asks" if facts.asks else "would not ask"
+        return skipped("runtime", f"{name} does not run; by its files it {by_files} this agent")
     if probe is None or probe.problem:
-        why = f": {probe.problem}" if probe is not None else ""
-        if facts.asks is False:
-            says = f"{name} does not ask this agent by its files, and could not be tried{why}"
-            return Finding("runtime", if_not, says, f"What it pulls comes from the registry.{notes}", configure)
-        says = f"{name} could not be tried{why}"
-        by_files = "By its files it asks this agent." if facts.asks else "Nobody knows whether it asks this agent."
-        return Finding("runtime", Verdict.WARNING, says, by_files + notes, f"systemctl status {facts.name}")
-    said = f" It said: {' '.join(probe.said.split())}" if probe.said else ""
+        tried = "it was not told to pull" if probe is None else f"it could not be told to pull: {probe.problem}"
+        return _by_files(facts, name, tried, if_not)
+    said = f"It said: {' '.join(probe.said.split())}" if probe.said else ""
     if facts.asks:
         says = f"{name} does not ask this agent ({probe.how}), although its files say so"
-        means = f"It has not read them since they changed, or reads others.{notes}{said}"
+        means = _joined("It has not read them since they changed, or reads others.", notes, said)
         return Finding("runtime", if_not, says, means, facts.restart or configure)
     says = f"{name} does not ask this agent ({probe.how})"
-    return Finding("runtime", if_not, says, f"What it pulls comes from the registry.{notes}{said}", configure)
+    return Finding("runtime", if_not, says, _joined("What it pulls comes from the registry.", notes, said), configure)
+
+
+def _by_files(facts: RuntimeFacts, name: str, tried: str, if_not: Verdict) -> Finding:
+    """What the files of a runtime say of which no request can be seen."""
+    notes = _sentences(facts.notes)
+    if facts.asks is False:
+        says = f"{name} does not ask this agent by its files; {tried}"
+        mend = f"skvaller configure {facts.name} --restart"
+        return Finding("runtime", if_not, says, _joined("What it pulls comes from the registry.", notes), mend)
+    if facts.probe is None:
+        return skipped("runtime", f"{name} asks this agent by its files; {tried}")
+    problem = facts.probe.problem
+    if "denied" in problem.lower():
+        mend = "sudo skvaller doctor"
+    elif "pip install" in problem:
+        mend = f"pip install{problem.partition('pip install')[2]}"
+    else:
+        mend = f"systemctl restart {facts.name}; skvaller doctor    # once more"
+    return warning(
+        "runtime", f"{name} asks this agent by its files; {tried}", _joined("Nobody saw it ask.", notes), mend
+    )
+
+
+def _joined(*sentences: str) -> str:
+    return " ".join(filter(None, sentences))
+
+
+def _sentences(notes: Sequence[str]) -> str:
+    return " ".join(note if note.endswith(".") else f"{note}." for note in notes)
 
 
 def _seen(probe: ProbeFacts) -> str:
     first = probe.sightings[0]
-    registry = f" for {first.registry}" if first.registry else ", naming no registry"
+    registry = f" for {first.registry}" if first.registry else ", which names no registry,"
     return f"its {first.method}{registry} came after {1000 * first.after_s:.0f} ms ({probe.how})"

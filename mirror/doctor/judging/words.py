@@ -1,4 +1,8 @@
-"""Numbers as people say them."""
+"""Numbers as people say them, and commands that several judgements name."""
+
+from typing import Final
+
+SET_CLOCK: Final = "timedatectl set-ntp true; timedatectl timesync-status    # chronyc makestep, where chrony runs"
 
 
 def times(count: int, noun: str) -> str:

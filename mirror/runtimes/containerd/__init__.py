@@ -10,7 +10,7 @@ from typing import Final
 
 from ...errors import NameInvalid
 from ...oci.reference import parse_registry
-from .. import Added, Addition, Change, Installed, NotUnderstood, Texts, Wanted, versions
+from .. import Added, Addition, Change, Installed, NotUnderstood, Texts, Wanted, is_local, versions
 from ..host import Host
 from . import config, hosts, mirrors
 
@@ -194,7 +194,7 @@ def _registry_of(folder: str) -> str | None:
 def _is_elsewhere(folder: str) -> bool:
     """Whether a folder is for a registry that the agent may know: not for one of this machine's own addresses."""
     registry = _registry_of(folder)
-    return registry is not None and not registry.startswith(("localhost", "127.", "[::1]"))
+    return registry is not None and not is_local(registry)
 
 
 def _folder_of(registry: str, roots: tuple[str, ...], folders: set[str]) -> str:

@@ -24,6 +24,18 @@ _NEWEST: Final = 3
 _CRI: Final = frozenset({*_PLUGINS.values()})
 """By which of its names the plugin is disabled."""
 _KEY: Final = "config_path"
+_DISCARDS: Final = "discard_unpacked_layers"
+_INNER: Final = "containerd"
+"""The table of the plugin in which files of version 1 and 2 have some of its keys."""
+_USUAL: Final[Mapping[str, Any]] = {
+    "use_local_image_pull": False,
+    "disable_snapshot_annotations": True,
+    _DISCARDS: False,
+    "max_concurrent_downloads": 3,
+    "image_pull_with_sync_fs": False,
+}
+"""Keys by which the plugin pulls by itself if they have another value, and `registry` with passwords or mirrors.
+Source: containerd 2.4, internal/cri/config/config.go, CheckLocalImagePullConfigs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +105,10 @@ def understand(texts: Texts, main: str, usual: str, *, merges: bool) -> ImageCon
         has_path = bool(own) or (has_path and merges)
         if toml_text.value_at(plugin, ("registry", "mirrors")):
             mirrors = path, (*keys, "registry", "mirrors")
-        pulls_itself = plugin.get("use_local_image_pull", pulls_itself) is True
-        if plugin.get("discard_unpacked_layers") is True:
-            discards = _place(path, text, keys, "discard_unpacked_layers")
+        pulls_itself = pulls_itself or _pulls_itself(plugin)
+        for way in (keys, (*keys, _INNER)):
+            if toml_text.value_at(document, (*way, _DISCARDS)) is True:
+                discards = _place(path, text, way, _DISCARDS)
     named = tuple(root for root in roots.split(":") if root)
     return ImageConfig(speaks, named or (usual,), has_path, bool(disabled & _CRI), pulls_itself, mirrors, discards)
 
@@ -192,6 +205,13 @@ def _plugin_keys(document: dict[str, Any]) -> toml_text.Keys:
     version = document.get("version", 1)
     number = version if isinstance(version, int) and version > 0 else 1
     return ("plugins", _PLUGINS[min(number, _NEWEST)])
+
+
+def _pulls_itself(plugin: dict[str, Any]) -> bool:
+    """Whether the plugin pulls by itself, by what it is told."""
+    told = {**(plugin[_INNER] if isinstance(plugin.get(_INNER), dict) else {}), **plugin}
+    is_old = any(toml_text.value_at(plugin, ("registry", key)) for key in ("mirrors", "configs", "auths"))
+    return is_old or any(told.get(key, usual) != usual for key, usual in _USUAL.items())
 
 
 def _text(value: Any) -> str:

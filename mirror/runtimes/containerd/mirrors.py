@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from .. import Addition, NotUnderstood, Wanted, toml_text
+from .. import Addition, NotUnderstood, Wanted, is_local, toml_text
 from ..edits import Insertion, cut, inserted, item_cuts, item_places, line_end, occurrences, toml
 
 _EVERY: Final = "*"
@@ -34,7 +34,7 @@ def add(path: str, text: str, keys: toml_text.Keys, wanted: Wanted) -> Addition 
     for name in names:
         before = toml(after)
         endpoints = toml_text.value_at(before, (*keys, name, "endpoint")) or []
-        if wanted.url in endpoints or name.startswith(("localhost", "127.", "[::1]")):
+        if wanted.url in endpoints or is_local(name):
             continue
         meant: Any = copy.deepcopy(before)
         entry = toml_text.value_at(meant, keys).setdefault(name, {})

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from .. import Added, Addition, NotUnderstood, Wanted, yaml_text
+from .. import Added, Addition, NotUnderstood, Wanted, is_local, yaml_text
 
 _EVERY: Final = "*"
 
@@ -78,11 +78,7 @@ def _asked(read: dict[str, Any], wanted: Wanted) -> list[str]:
         return list(wanted.registries)
     own = [str(registry) for registry in read["mirrors"]]
     own += [str(name) for name, config in (read.get("configs") or {}).items() if config and name not in own]
-    return [_EVERY, *(registry for registry in own if registry != _EVERY and not _is_local(registry))]
-
-
-def _is_local(registry: str) -> bool:
-    return registry.startswith(("localhost", "127.", "[::1]"))
+    return [_EVERY, *(registry for registry in own if registry != _EVERY and not is_local(registry))]
 
 
 def _asks(mirror: dict[str, Any], url: str) -> bool:

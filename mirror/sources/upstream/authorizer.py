@@ -167,7 +167,8 @@ class Authorizer:
             if answer.status == 429:
                 raise self._rate_limits.note_429(registry, answer.headers, datetime.now(UTC), _now())
             if credential is None and answer.status in (401, 403):
-                raise UpstreamUnknown(f"{realm.origin()} gives no token for {party.scope} without a user and password")
+                wanted = party.scope or registry.name
+                raise UpstreamUnknown(f"{realm.origin()} gives no token for {wanted} without a user and password")
             if credential is not None and answer.status in _REJECTED:
                 raise self._rejected(registry, credential)
             if answer.status != 200:

@@ -238,6 +238,19 @@ def test_a_tab_that_nobody_sees_asks_nothing(chromium: Chromium) -> None:
     chromium.run(look)
 
 
+def test_when_a_pull_has_ended_all_are_asked_what_they_hold_now(chromium: Chromium) -> None:
+    async def look(page: Page) -> None:
+        scene = scenes.fan_out()
+        async with shown(page, scene):
+            before = scene.asked.count("/api/v1/images")
+            scene.fetches, scene.clients = [], []
+            await page.pass_time(5)
+            assert not await page.run("document.querySelector('#no-pulls').hidden")
+            assert scene.asked.count("/api/v1/images") == before + 1
+
+    chromium.run(look)
+
+
 def test_without_events_it_is_whole(chromium: Chromium) -> None:
     async def look(page: Page) -> None:
         async with shown(page, scenes.usual(), has_events=False):

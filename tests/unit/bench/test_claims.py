@@ -19,7 +19,7 @@ README = (Path(__file__).parents[3] / "README.md").read_text()
 RIVALS = re.compile(r"\b(Spegel|serf|nginx|docker-registry|DHT|pull-through cache|[Ww]ithout a mirror)\b")
 DESCRIPTIONS = (
     "There is no database, no leader, no DHT.",
-    "They use real containerd, podman, skopeo and docker-registry, in network namespaces.",
+    "They use real containerd, podman, Docker, skopeo and docker-registry, in network namespaces.",
 )
 """Sentences that name others, and claim nothing against them."""
 

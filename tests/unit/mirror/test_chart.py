@@ -101,3 +101,8 @@ def test_what_the_schema_allows_the_agent_takes(value: str, setting: str) -> Non
 def test_agents_ports_differ() -> None:
     ports = VALUES["network"]["ports"]
     assert len({*ports.values()}) == len(ports)
+
+
+def test_an_agent_that_starts_slowly_is_not_started_again() -> None:
+    # Eight nodes that started at the same time on two busy cores took more than a minute each.
+    assert VALUES["startupProbe"]["periodSeconds"] * VALUES["startupProbe"]["failureThreshold"] >= 600

@@ -15,7 +15,6 @@ args:
   - {{ index . 2 }}
   - {{ $root.Values.containerd.runtime }}
   - --root=/host
-  - --config=/etc/skvaller/agent.toml
   {{- if eq (index . 2) "configure" }}
   - --agent={{ include "skvaller.client" $root }}
   {{- range $root.Values.containerd.mirroredRegistries }}

@@ -65,14 +65,23 @@ tolerations:
 {{- end }}
 {{- end -}}
 
-{{/* What differs from node to node, by the downward API. */}}
+{{/*
+What differs from node to node, by the downward API; in the environment, so that `kubectl exec` of any command knows it,
+too. An address in brackets may be of either family.
+*/}}
 {{- define "skvaller.environment" -}}
+{{- $ports := .Values.network.ports -}}
 - name: SKVALLER_NAME
   valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
 - name: POD_ADDRESS
   valueFrom: {fieldRef: {fieldPath: status.podIP}}
 - name: HOST_ADDRESS
   valueFrom: {fieldRef: {fieldPath: status.hostIP}}
+- {name: SKVALLER_PEER, value: "[$(POD_ADDRESS)]:{{ $ports.peer }}"}
+- {name: SKVALLER_GOSSIP, value: "[$(POD_ADDRESS)]:{{ $ports.gossip }}"}
+- {name: SKVALLER_METRICS, value: "[$(POD_ADDRESS)]:{{ $ports.metrics }}"}
+- {name: SKVALLER_CONFIG, value: /etc/skvaller/agent.toml}
+- {name: SKVALLER_AGENT, value: "http://127.0.0.1:{{ $ports.client }}"}
 {{- end -}}
 
 {{/*

@@ -154,7 +154,7 @@ def test_another_sites_page_is_refused_wherever_it_asks(naming: Naming) -> None:
 def test_where_metrics_alone_are_tools_may_use_any_name_and_browsers_may_not() -> None:
     prometheus = [("Host", "node.example:5002"), ("User-Agent", "Prometheus/3.5.0"), ("Accept-Encoding", "gzip")]
     assert ask(*prometheus, path="/metrics", naming=Naming.BROWSERS)[0] == 200
-    for sent in (FIREFOX, ("Accept-Language", ""), ("Sec-Fetch-Mode", "cors"), ("Sec-CH-UA", "x")):
+    for sent in (FIREFOX, ("Accept-Language", ""), ("Sec-Fetch-Mode", "cors"), ("Sec-CH-UA", "")):
         assert ask(*prometheus, sent, path="/metrics", naming=Naming.BROWSERS)[0] == (403), sent
 
 

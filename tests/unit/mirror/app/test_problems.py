@@ -65,7 +65,9 @@ def test_each_fact_is_one_problem_with_a_command() -> None:
         "keeps nothing": ({"keeps_nothing": "the disk is full"}, "error", "skvaller prune"),
         "unreadable": ({"unreadable": 2}, "error", "journalctl -k"),
         "no room": ({"without_room": 1}, "error", "skvaller pins"),
-        "copies lack": ({"pins": [pin()]}, "error", "skvaller prefetch docker.io/library/a:1"),
+        "copies lack": ({"pins": [pin()]}, "warning", "skvaller prefetch docker.io/library/a:1"),
+        "no copy is whole": ({"pins": [pin(held=0, missing=2)]}, "error", "skvaller prefetch docker.io/library/a:1"),
+        "nobody can": ({"pins": [pin(problem="no room")]}, "error", "skvaller prefetch docker.io/library/a:1"),
     }
     for name, (facts, severity, command) in cases.items():
         (problem,) = told(**facts)

@@ -126,7 +126,7 @@ def test_no_endpoint_answers_a_web_page(page: str, served: list[Endpoint]) -> No
 
 
 def test_every_order_of_another_machine_has_to_be_signed(served: list[Endpoint]) -> None:
-    """All that is posted changes something, or is an order; two only ask, and say so here."""
+    """All that is posted changes something, or is an order, but for what only asks and says so here."""
     asks = {"/api/v1/verify": "whether images are whole; no disk is read"}
     orders = [it for it in served if it.method == "POST" and it.path.startswith("/api/")]
     assert len(orders) > 10

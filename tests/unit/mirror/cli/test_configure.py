@@ -178,3 +178,20 @@ def test_who_watches_writes_again_what_goes_and_says_a_problem_once(
     assert shown.count("it is not TOML") == 1
     assert hosts.exists()
     assert "config_path" in (root / CONFIG).read_text()
+
+
+def test_who_may_not_write_is_told_of_what_is_here_alone(root: Path) -> None:
+    """And needs no right where nothing is to be written."""
+    (root.parent / "agent").write_text("no folder")
+    refused = invoked("configure", root)
+    assert refused.exit_code == 1
+    assert [line for line in refused.output.splitlines() if line.startswith("Error: ")] == [
+        f"Error: containerd: {root.parent}/agent/configured: it cannot be read: Not a directory"
+    ]
+    (root / "etc/containerd/certs.d/_default").mkdir(parents=True)
+    (root / "etc/containerd/certs.d/_default/hosts.toml").write_text('[host."http://127.0.0.1:5000"]\n')
+    text = '[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = "/etc/containerd/certs.d"\n'
+    (root / CONFIG).write_text(f"version = 2\n{text}")
+    (root.parent / "agent").unlink()
+    assert invoked("configure", root).output == "containerd asks the agent already\n"
+    assert not (root.parent / "agent").exists()

@@ -167,6 +167,21 @@ def test_purged_it_leaves_nothing(host: Host, told: Told) -> None:
         assert not host.places.at(folder).exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_the_agents_user_gets_what_is_its_own_and_nothing_else(host: Host, tmp_path: Path) -> None:
+    passwd = host.places.at("/etc/passwd")
+    passwd.write_text("skvaller:x:4321:4322::/:/usr/sbin/nologin\n")
+    secret, data = tmp_path / "shadow", host.places.at("/srv/old")
+    secret.touch()
+    data.mkdir(parents=True)
+    host.places.at("/etc/skvaller").mkdir()
+    host.places.at("/etc/skvaller/cluster.key").symlink_to(secret)
+    host.install("1.0-aa", data_dir="/srv/old")
+    owners = {path: os.stat(path).st_uid for path in (secret, data, host.places.at("/etc/skvaller"))}
+    assert list(owners.values()) == [0, 0, 4321]
+    assert host.places.at("/etc/skvaller/agent.toml").stat().st_uid == 0
+
+
 def test_a_data_folder_of_the_operators_choice_is_never_deleted(host: Host, told: Told) -> None:
     mine = host.places.at("/srv")
     mine.mkdir()

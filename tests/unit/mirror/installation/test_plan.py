@@ -61,6 +61,13 @@ def test_a_joining_node_gets_the_address_the_key_and_what_all_have_alike(places:
     assert planned(places, token=TOKEN).key is None, "it has that key already"
 
 
+def test_a_containerd_that_comes_later_is_shared_where_nobody_wrote_the_file_by_hand(places: Places) -> None:
+    put(places, SETTINGS_FILE, planned(places, {"name": "a"}).settings.after)
+    later = planned(places, containerd=PLAIN)
+    assert later.config.containerd == PLAIN.socket
+    assert later.settings.diff.count("\n+") == 3, "two lines, and the name of the file"
+
+
 def test_a_node_of_another_cluster_does_not_join_by_mistake(places: Places) -> None:
     put(places, KEY_FILE, bytes(32).hex(), 0o600)
     with pytest.raises(ConfigError, match="key of another cluster"):
@@ -98,6 +105,12 @@ def test_what_is_wrong_is_said_of_the_file_where_it_would_be(
     with pytest.raises(ConfigError) as error:
         planned(places, given)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("folder", ["relative", "/srv/a b", "/srv/100%", "/"])
+def test_a_data_folder_that_a_unit_cannot_name_is_refused(places: Places, folder: str) -> None:
+    with pytest.raises(ConfigError, match="data-dir"):
+        planned(places, {"data-dir": folder})
 
 
 def test_a_file_with_a_password_is_for_the_agent_alone(places: Places) -> None:

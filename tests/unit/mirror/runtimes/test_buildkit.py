@@ -106,3 +106,18 @@ def test_builders_in_containers_are_named_with_what_makes_them_anew(tmp_path: Pa
 def test_a_form_without_a_place_is_refused_with_what_to_write() -> None:
     with pytest.raises(NotUnderstood, match="must be a table"):
         change('registry = { "docker.io" = 1 }\n')
+
+
+def test_a_buildkitd_without_a_unit_is_for_its_owner_to_start_again(tmp_path: Path) -> None:
+    program = tmp_path / "usr/local/bin/buildkitd"
+    program.parent.mkdir(parents=True)
+    program.touch()
+    installed = BuildKit().look(Host(tmp_path))
+    assert installed is not None
+    assert "start it again yourself" in BuildKit().add(installed, HUB).notes[0]
+    unit = tmp_path / "usr/local/lib/systemd/system/buildkit.service"
+    unit.parent.mkdir(parents=True)
+    unit.touch()
+    installed = BuildKit().look(Host(tmp_path))
+    assert installed is not None
+    assert BuildKit().add(installed, HUB).restart == ("systemctl", "try-restart", "buildkit")

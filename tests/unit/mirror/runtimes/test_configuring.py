@@ -130,7 +130,7 @@ def test_a_write_that_fails_leaves_all_as_it_was(node: Node) -> None:
 
 @pytest.mark.parametrize(
     ("number", "advice"),
-    [(13, "run this command with sudo"), (30, "its file system is read-only"), (28, "make room")],
+    [(13, "run this command with sudo"), (30, "what makes the files of this host has to bring"), (28, "make room")],
 )
 def test_a_refusal_says_what_to_do(node: Node, monkeypatch: pytest.MonkeyPatch, number: int, advice: str) -> None:
     def refuse(self: Path, target: Path) -> Path:
@@ -168,6 +168,15 @@ def test_a_file_keeps_an_owner_that_cannot_be_given(node: Node, monkeypatch: pyt
     node.configure()
     assert "config_path" in node.config.read_text()
     assert node.config.stat().st_ino == inode
+
+
+def test_a_folder_that_is_no_longer_needed_is_gone(node: Node) -> None:
+    """An empty one of a registry would keep what `_default` says from it."""
+    node.configure(Wanted("http://127.0.0.1:5000", ("quay.io", "ghcr.io"), every=False))
+    node.configure(Wanted("http://127.0.0.1:5000", ("ghcr.io",), every=False))
+    assert [each.name for each in (node.root / "etc/containerd/certs.d").iterdir()] == ["ghcr.io"]
+    node.unconfigure()
+    assert list(node.files()) == [CONFIG]
 
 
 def test_folders_in_which_others_have_put_something_stay(node: Node) -> None:

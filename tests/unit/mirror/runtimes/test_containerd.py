@@ -137,20 +137,33 @@ def test_docker_s_containerd_has_no_plugin_to_be_told(tmp_path: Path) -> None:
     assert done.restart == ()
 
 
-def test_layers_that_are_thrown_away_are_told_of_and_stay_so(tmp_path: Path) -> None:
-    text = 'version = 3\n[plugins."io.containerd.cri.v1.images"]\n  discard_unpacked_layers = true\n'
+@pytest.mark.parametrize(
+    ("version", "table"), [(3, '"io.containerd.cri.v1.images"'), (2, '"io.containerd.grpc.v1.cri".containerd')]
+)
+def test_layers_that_are_thrown_away_are_told_of_and_stay_so(tmp_path: Path, version: int, table: str) -> None:
+    text = f"version = {version}\n[plugins.{table}]\n  discard_unpacked_layers = true\n"
     done = change(host_with(tmp_path, {CONFIG: text}))
     assert done.notes[0].startswith(f"{CONFIG}:3 has discard_unpacked_layers = true")
     assert done.files[CONFIG].text.startswith(text)
 
 
-@pytest.mark.parametrize(("version", "own", "told"), [("1.7.2", "", 0), ("2.3.4", "", 1), ("2.3.4", "true", 0)])
-def test_several_folders_are_none_to_a_newer_containerd(tmp_path: Path, version: str, own: str, told: int) -> None:
+@pytest.mark.parametrize(
+    ("version", "own", "told"),
+    [
+        ("1.7.2", "", False),
+        ("2.3.4", "", True),
+        ("2.3.4", "max_concurrent_downloads = 3", True),
+        ("2.3.4", "use_local_image_pull = true", False),
+        ("2.3.4", "max_concurrent_downloads = 8", False),
+        ("2.1.5", "discard_unpacked_layers = true", False),  # as Amazon's
+    ],
+)
+def test_several_folders_are_none_to_a_newer_containerd(tmp_path: Path, version: str, own: str, told: bool) -> None:
+    """Unless something has it pull without its transfer service."""
     plugin = '[plugins."io.containerd.cri.v1.images"'
-    text = f"version = 3\n{plugin}]\n" + (f"  use_local_image_pull = {own}\n" if own else "")
-    text += f'{plugin}.registry]\n  config_path = "{CERTS}:/etc/docker/certs.d"\n'
+    text = f'version = 3\n{plugin}]\n  {own}\n{plugin}.registry]\n  config_path = "{CERTS}:/etc/docker/certs.d"\n'
     done = change(host_with(tmp_path, {CONFIG: text}, version))
-    assert len([note for note in done.notes if "several folders" in note]) == told
+    assert any("several folders" in note for note in done.notes) == told
     assert list(done.files) == [f"{CERTS}/_default/hosts.toml"]
 
 

@@ -36,10 +36,10 @@ def test_a_host_without_docker_has_none(tmp_path: Path) -> None:
 
 def test_a_reload_is_enough_to_add_and_a_restart_is_needed_to_take_back(tmp_path: Path) -> None:
     """At SIGHUP dockerd keeps the value of a key that is gone."""
-    assert change(tmp_path, {}).restart == ("systemctl", "reload", "docker")
+    assert change(tmp_path, {}).restart == ("systemctl", "try-reload-or-restart", "docker")
     installed = Docker().look(Host(tmp_path))
     assert installed is not None
-    assert installed.restart == ("systemctl", "restart", "docker")
+    assert installed.restart == ("systemctl", "try-restart", "docker")
 
 
 def test_the_snap_has_its_own_file_and_command(tmp_path: Path) -> None:
@@ -147,3 +147,9 @@ EDITS = [
 def test_what_others_made_of_it_is_taken_back_all_the_same(tmp_path: Path, before: str, after: str, left: str) -> None:
     addition = change(tmp_path, {CONFIG: before}).files[CONFIG]
     assert Docker().remove(CONFIG, after, addition.added) == left
+
+
+def test_containerds_image_store_is_noticed(tmp_path: Path) -> None:
+    changed = change(tmp_path, {CONFIG: '{"features": {"containerd-snapshotter": true}}'})
+    assert "/etc/docker/certs.d/_default/hosts.toml" in changed.notes[0]
+    assert not change(tmp_path, {CONFIG: '{"features": {"containerd-snapshotter": false}}'}).notes

@@ -148,7 +148,9 @@ def test_a_file_that_is_read_later_and_says_something_else_is_named() -> None:
     assert later in changed.notes[0]
 
 
-@pytest.mark.parametrize(("program", "command"), [("podman", ()), ("crio", ("systemctl", "reload", "crio"))])
+@pytest.mark.parametrize(
+    ("program", "command"), [("podman", ()), ("crio", ("systemctl", "try-reload-or-restart", "crio"))]
+)
 def test_only_crio_has_to_be_told(tmp_path: Path, program: str, command: tuple[str, ...]) -> None:
     place = tmp_path / "usr/bin" / program
     place.parent.mkdir(parents=True)

@@ -32,6 +32,7 @@ def test_all_is_well() -> None:
 @pytest.mark.parametrize(
     ("outcome", "check", "words"),
     [
+        ("its certificate is not valid by this node's clock: certificate has expired", "clock", "timedatectl"),
         ("its certificate is of another key, or of another authority", "keys", "scp root@10.0.0.2:/k /k"),
         ("it closed the connection without a greeting: it may want TLS, for which one needs its key", "keys", "scp"),
         ("it says that it cannot open the seal: it has no key, or its cluster has another name", "keys", "scp"),
@@ -60,6 +61,13 @@ def test_an_address_of_another_machine_is_doubted() -> None:
     (found,) = node.address(replace(ME, host="10.0.0.77"), ADVICE, 2)
     assert found.verdict is Verdict.WARNING
     assert 'advertise = "10.0.0.1"' in found.command
+
+
+def test_a_node_on_loopback_is_wrong_only_if_it_is_to_join_others() -> None:
+    loopback = replace(ME, host="127.0.0.1")
+    assert node.address(loopback, ADVICE, 0)[0].verdict is Verdict.WARNING
+    assert node.address(loopback, ADVICE, 1)[0].verdict is Verdict.OK
+    assert node.address(replace(loopback, seeds=[]), ADVICE, 0)[0].verdict is Verdict.OK
 
 
 @pytest.mark.parametrize(
@@ -92,11 +100,18 @@ def test_few_descriptors_are_a_warning_and_none_left_an_error() -> None:
 
 def test_a_socket_that_is_missing_or_forbidden_has_its_own_command() -> None:
     missing = replace(ME, containerd="/run/x.sock", containerd_way=Way(None, "No such file or directory"))
-    assert "systemctl start containerd" in node.containerd(missing, ADVICE)[0].command
+    assert "systemctl start containerd" in node.containerd(missing, [], ADVICE)[0].command
     forbidden = replace(missing, containerd_way=Way(None, "Permission denied"))
-    assert "skvaller install" in node.containerd(forbidden, ADVICE)[0].command
+    assert "skvaller install" in node.containerd(forbidden, [], ADVICE)[0].command
     there = node.containerd_socket("/run/x.sock", "No such file or directory", ["/run/k3s/c.sock"], ADVICE)
     assert 'containerd = "/run/k3s/c.sock"' in there.command
+
+
+def test_a_containerd_that_is_here_and_not_shared_is_told() -> None:
+    (found,) = node.containerd(ME, ["/run/containerd/containerd.sock"], ADVICE)
+    assert found.verdict is Verdict.SKIPPED
+    assert 'containerd = "/run/containerd/containerd.sock"' in found.command
+    assert not node.containerd(ME, [], ADVICE)[0].command
 
 
 def keys(*rows: tuple[str, list[str], str]) -> list[Verdict]:

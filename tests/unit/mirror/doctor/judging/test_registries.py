@@ -43,6 +43,10 @@ def test_an_answer_is_well_whatever_it_is_unless_nobody_is_let_in() -> None:
 
     assert [verdict(status) for status in (200, 404)] == [Verdict.OK, Verdict.OK]
     assert [verdict(status) for status in (401, 503)] == [Verdict.ERROR, Verdict.ERROR]
+    (refused,) = upstream(facts(Looked(URL, 0.1, 401)), Advice())
+    assert "It wants a password" in refused.means
+    (ill,) = upstream(facts(Looked(URL, 0.1, 503)), Advice())
+    assert "It is ill itself" in ill.means
 
 
 def test_a_budget_that_is_nearly_spent_is_told() -> None:
@@ -50,6 +54,8 @@ def test_a_budget_that_is_nearly_spent_is_told() -> None:
         return [it.says for it in upstream(facts(Looked(URL, 0.1, 200), budget), Advice())[1:]]
 
     assert says(BudgetFacts("1.2.3.4", 90, 100, 0.0)) == []
+    well = upstream(facts(Looked(URL, 0.1, 200), BudgetFacts("1.2.3.4", 90, 100, 0.0)), Advice())[0]
+    assert well.says.endswith("; 90 of 100 pulls left")
     assert "has 3 of 100 pulls left for 1.2.3.4" in says(BudgetFacts("1.2.3.4", 3, 100, 0.0))[0]
     assert "lets nobody pull for 10 min" in says(BudgetFacts("", 0, 100, 600.0))[0]
 

@@ -47,6 +47,25 @@ def test_a_file_that_is_not_in_order_is_named() -> None:
     assert "/etc/containerd/config.toml:3" in found.says
 
 
+def test_without_a_probe_the_files_count() -> None:
+    found = runtimes([runtime("containerd", None), runtime("podman", None, asks=False)])
+    assert [it.verdict for it in found] == [Verdict.SKIPPED, Verdict.WARNING]
+    assert runtimes([runtime("podman", None, asks=False)])[0].verdict is Verdict.ERROR
+
+
+def test_one_that_may_not_be_tried_says_how_it_may() -> None:
+    (found,) = runtimes([runtime("docker", ProbeFacts("", "Docker's API at /run/docker.sock: Permission denied"))])
+    assert found.verdict is Verdict.WARNING
+    assert found.command == "sudo skvaller doctor"
+
+
+def test_what_else_its_files_show_is_told_of_one_that_is_well() -> None:
+    noted = RuntimeFacts("containerd", "2.0", True, "", ("it throws layers away",), "", SEEN)
+    (found,) = runtimes([noted])
+    assert found.verdict is Verdict.OK
+    assert found.means == "it throws layers away."
+
+
 def test_without_an_agent_files_alone_are_told() -> None:
     found = without_agent([runtime("containerd", None), runtime("podman", None, asks=False)])
     assert [it.verdict for it in found] == [Verdict.SKIPPED, Verdict.WARNING]
