@@ -115,7 +115,7 @@ def test_a_node_that_is_drained_and_rebooted(
     installed.until_ready()
     figure(f"a node that was switched on again has its agent, and all know it, after {time.monotonic() - begun:.1f} s")
     cluster.control.kubectl("uncordon", first.name)
-    assert first.name in installed.holders(second, image.name)
+    wait_until(lambda: first.name in installed.holders(second, image.name), "what the node has to be found again", 60)
 
 
 def test_many_pods_at_once(installed: Release, cluster: Cluster, figure: Callable[[str], None]) -> None:
