@@ -2,7 +2,10 @@
 
 import ipaddress
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Hosts that stand for all addresses of this machine, each with its loopback address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,12 @@ class Address:
     @property
     def everywhere(self) -> bool:
         """Whether it stands for all addresses of this machine."""
-        return self.host in ("0.0.0.0", "::")
+        return self.host in _EVERYWHERE
+
+    @property
+    def reached_here(self) -> "Address":
+        """Where this machine reaches who listens at this address."""
+        return Address(_EVERYWHERE.get(self.host, self.host), self.port)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class Agent:
             await self._start(stack)
             log.info("%s", self.summary)
             if (page := self._config.page_url) is not None:
-                log.info("the status page is at %s", page)
+                log.info("the status page is served url=%s", page)
             self._node.events.tell(Started(self._config.name, __version__))
             for warning in self.warnings:
                 log.warning("%s", warning)

@@ -10,7 +10,7 @@ import ipaddress
 import re
 import socket
 import tomllib
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -556,18 +556,25 @@ class AgentConfig:
         return self.bootstrap if self.router is Routing.DHT else self.join
 
     @property
+    def client_url(self) -> str | None:
+        """Where runtimes of this machine find the client endpoint; None if it is at Unix sockets alone."""
+        return _url_here(self.listen)
+
+    @property
     def page_url(self) -> str | None:
         """Where a browser on this machine finds the status page; None if it is at Unix sockets alone."""
-        for address in self.listen if self.listen_api is None else (self.listen_api,):
-            if isinstance(address, Address):
-                host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
-                return f"http://{Address(host, address.port)}/"
-        return None
+        url = _url_here(self.listen if self.listen_api is None else (self.listen_api,))
+        return None if url is None else f"{url}/"
 
     @property
     def exposed(self) -> list[str]:
         """The settings that let other machines in."""
         return [name for name, address in (("peer", self.peer), self.discovery) if not address.loopback]
+
+
+def _url_here(listen: Iterable[ListenAddress]) -> str | None:
+    """The URL at which this machine reaches the first of these addresses that speaks TCP."""
+    return next((f"http://{it.reached_here}" for it in listen if isinstance(it, Address)), None)
 
 
 def advertised_address(config: AgentConfig) -> str:

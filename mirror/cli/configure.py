@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ..addresses import Address
 from ..config import AgentConfig
 from ..errors import ConfigError, NameInvalid
 from ..oci.reference import parse_registry
@@ -241,14 +240,12 @@ def _registry(name: str, served: Sequence[str]) -> str:
 
 def _usual_url(settings: AgentConfig) -> str:
     """Where the agent's settings let clients ask over TCP."""
-    address = next((address for address in settings.listen if isinstance(address, Address)), None)
-    if address is None:
+    if settings.client_url is None:
         raise ConfigError(
             "listen: runtimes speak TCP, and the agent listens at Unix sockets alone; give it 127.0.0.1:5000 as well, "
             "or name where it is with --agent"
         )
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
-    return f"http://{Address(host, address.port)}"
+    return settings.client_url
 
 
 def _given_url(text: str) -> str:

@@ -121,9 +121,7 @@ def _is_here(url: str) -> bool:
 def _api_of(config: AgentConfig) -> str:
     """Where an agent with these settings has its API."""
     address: ListenAddress = config.listen_api or config.listen[0]
-    if isinstance(address, UnixAddress) or not address.everywhere:
-        return agent_url(str(address))
-    return agent_url(str(address).replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]"))
+    return agent_url(str(address if isinstance(address, UnixAddress) else address.reached_here))
 
 
 def _refuse(config: AgentConfig) -> None:

@@ -9,7 +9,6 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from ..addresses import UnixAddress
 from ..config import AgentConfig
 from ..errors import ConfigError
 from ..runtimes import Wanted
@@ -194,9 +193,9 @@ def runtime_facts(machine: Machine, agent: RunningAgent | None) -> list[RuntimeF
 def _wanted(machine: Machine) -> Wanted:
     """Whom runtimes should ask: the agent's client endpoint, for all that it serves."""
     config = machine.settings.config
-    listen = [] if config is None else [it for it in config.listen if not isinstance(it, UnixAddress)]
-    url = f"http://{listen[0]}" if listen else machine.url
-    return Wanted(url, tuple(sorted(known_registries(config.upstream if config is not None else ()))))
+    if config is None:
+        return Wanted(machine.url, tuple(sorted(known_registries(()))))
+    return Wanted(config.client_url or machine.url, tuple(sorted(known_registries(config.upstream))))
 
 
 def _looked_through(machine: Machine) -> FoundSettings:

@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from . import Added, Addition, Change, Installed, NotUnderstood, Wanted, units, versions
-from .edits import MARK, Insertion, cut, indent_at, inserted, item_cuts, item_places, line_end, occurrences, toml
+from .edits import (
+    MARK,
+    Insertion,
+    cut,
+    indent_at,
+    inserted,
+    item_cuts,
+    item_places,
+    line_end,
+    marked,
+    occurrences,
+    toml,
+)
 from .host import Host
 from .toml_text import loads
 from .users import users
@@ -117,7 +129,7 @@ class BuildKit:
 
     def add(self, installed: Installed, wanted: Wanted) -> Change:
         """What makes it ask the agent first: see `Runtime`."""
-        notes = tuple(_of_users(installed))
+        notes = (*marked(installed.texts), *_of_users(installed))
         before = installed.texts.get(_CONFIG)
         settings = _read(_CONFIG, before or "")
         text, pieces = before or "", []

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from . import Added, Addition, Change, Installed, NotUnderstood, Texts, Wanted, units, versions
-from .edits import MARK, Insertion, cut, indent_at, inserted, item_cuts, item_places, line_end, occurrences
+from .edits import MARK, Insertion, cut, indent_at, inserted, item_cuts, item_places, line_end, marked, occurrences
 from .host import Host
 from .users import users
 
@@ -56,7 +56,7 @@ class Docker:
 
     def add(self, installed: Installed, wanted: Wanted) -> Change:
         """What makes it ask the agent first: see `Runtime`."""
-        notes = [*_of_other_registries(wanted), *_of_store(installed), *_of_users(installed)]
+        notes = [*marked(installed.texts), *_of_other_registries(wanted), *_of_store(installed), *_of_users(installed)]
         if _HUB not in wanted.registries or _is_started_with(wanted.url, installed.texts):
             return Change(notes=tuple(notes))
         files, snap = {}, _SNAP in installed.paths

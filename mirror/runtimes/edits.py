@@ -7,7 +7,7 @@ that is taken. A proposal may be wrong (inside a comment, in another table), for
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -106,6 +106,13 @@ def indent_at(text: str, at: int) -> str:
     """The spaces and tabs that stand at a place."""
     found = _INDENT.match(text, at)
     return found[0] if found else ""
+
+
+def marked(texts: Mapping[str, str]) -> Iterator[str]:
+    """Sentences for the operator about files that begin with the mark of the byte order."""
+    for path, text in texts.items():
+        if text.startswith(MARK):
+            yield f"{path} begins with a byte order mark, over which many versions of its program fail: delete that"
 
 
 def toml(text: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Final
 import tomlkit
 
 from . import Added, Addition, Change, Installed, NotUnderstood, Texts, Wanted, units, versions
-from .edits import MARK, Insertion, cut, inserted, line_end, occurrences, toml
+from .edits import MARK, Insertion, cut, inserted, line_end, marked, occurrences, toml
 from .host import Host
 from .registries_conf import DROP_INS, MAIN, Entry, Table, applying, entries, is_old, tables
 from .toml_text import loads
@@ -65,7 +65,13 @@ class Podman:
         is_generated = own is not None and own == _generated(_body_of(own))
         others = {path: text for path, text in installed.texts.items() if path != OWN or not is_generated}
         missing, notes = _missing(entries(_in_order(others)), wanted)
-        notes = [*notes, *_of_format(installed.texts), *_of_users(installed), *_of_later(missing, others)]
+        notes = [
+            *notes,
+            *marked(installed.texts),
+            *_of_format(installed.texts),
+            *_of_users(installed),
+            *_of_later(missing, others),
+        ]
         blocks = {entry.prefix: _block(entry, wanted) for entry in missing}
         text = _generated("".join(blocks.values())) if is_generated or own is None else _extended(own, missing, wanted)
         if text == own or not blocks:
@@ -114,6 +120,11 @@ def _missing(counts: dict[str, Entry], wanted: Wanted) -> tuple[list[Entry], lis
             )
         else:
             missing.append(entry)
+            if entry.table.get("mirror-by-digest-only"):
+                notes.append(
+                    f"{entry.path} has mirror-by-digest-only for {entry.prefix}: what is pulled by a tag does not ask"
+                    " the agent"
+                )
     return missing, notes
 
 

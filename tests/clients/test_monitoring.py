@@ -63,6 +63,16 @@ class Prometheus(Server):
                    f"--web.listen-address={address}", "--log.level=warn"]  # fmt: skip
         super().__init__("prometheus", command, address, folder / "prometheus.log")
 
+    def is_ready(self) -> bool:
+        """Whether it answers queries, which is some time after it takes connections."""
+        if not super().is_ready():
+            return False
+        try:
+            with urllib.request.urlopen(f"http://{self.address}/-/ready", timeout=WAIT_S):
+                return True
+        except OSError:
+            return False
+
     def ask(self, path: str, **query: str) -> Any:
         """What its API answers."""
         url = f"http://{self.address}/api/v1/{path}?{urllib.parse.urlencode(query)}"

@@ -62,17 +62,21 @@ def test_a_cluster_that_starts_without_its_registry_shares_what_it_has(installed
 
 def test_an_image_that_the_kubelet_collects_is_pulled_to_its_end(installed: Release, cluster: Cluster) -> None:
     first, second, _ = cluster.nodes.values()
+    cluster.registry.start()
     image = brought(cluster, installed, first, "collected:1", 60 * MEGABYTE)
+    cluster.registry.push(image, "library/collected", "1")
     first.host.limit_sent(12 * MBIT)
     try:
         cluster.deploy("collected", image.name, node=second.name)
         until_begun(installed, second, image)
         # The disk is never so empty: the kubelet removes at once what no container uses.
-        first.set_kubelet({"evictionHard": {"imagefs.available": "99%"}, "evictionPressureTransitionPeriod": "1s"})
+        pressed = {"evictionHard": {"imagefs.available": "99%"}, "evictionPressureTransitionPeriod": "1s"}
+        first.set_kubelet({**pressed, "imageMinimumGCAge": "1ns"})
         first.restart("kubelet")
         wait_until(lambda: image.name not in first.images(), "the kubelet to collect the image", 60)
         cluster.until_running(1, "app=collected")
     finally:
+        cluster.registry.stop()
         first.host.limit_sent(10_000 * MBIT)
         first.set_kubelet({})
         first.restart("kubelet")
@@ -111,7 +115,7 @@ def test_a_node_that_is_drained_and_rebooted(
     installed.until_ready()
     figure(f"a node that was switched on again has its agent, and all know it, after {time.monotonic() - begun:.1f} s")
     cluster.control.kubectl("uncordon", first.name)
-    assert first.name in installed.holders(second, image.name)
+    wait_until(lambda: first.name in installed.holders(second, image.name), "what the node has to be found again", 60)
 
 
 def test_many_pods_at_once(installed: Release, cluster: Cluster, figure: Callable[[str], None]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from testbed.kubernetes.cluster import Cluster
 from testbed.kubernetes.release import Release
+from testbed.processes import wait_until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -73,6 +74,7 @@ def test_an_image_that_only_a_person_brought_runs_on_the_other_node(
     first.load(image.archive())
     if how == "tagged":
         first.ctr("images", "tag", image.name, wanted)
+    wait_until(lambda: first.name in installed.holders(second, wanted), "the second node to know of it")
 
     took = start(cluster, how, wanted, second.name)
 

@@ -713,3 +713,16 @@ def test_private_images_have_policies_in_tables_and_checked_needs_a_key(tmp_path
 )
 def test_where_the_status_page_is(given: dict[str, Any], url: str | None) -> None:
     assert load(given, NOTHING, None).page_url == url
+
+
+@pytest.mark.parametrize(
+    ("listen", "url"),
+    [
+        (["unix:/run/a.sock", "0.0.0.0:5005"], "http://127.0.0.1:5005"),
+        (["[::]:5000"], "http://[::1]:5000"),
+        (["10.0.0.9:5000"], "http://10.0.0.9:5000"),
+        (["unix:/run/a.sock"], None),
+    ],
+)
+def test_where_runtimes_find_the_agent(listen: list[str], url: str | None) -> None:
+    assert load({"listen": listen}, NOTHING, None).client_url == url

@@ -10,7 +10,7 @@ from mirror.config import AgentConfig, load
 from mirror.doctor import Finding, Verdict
 from mirror.doctor.advice import Advice
 from mirror.doctor.checks import examine
-from mirror.doctor.patient import Machine, RunningAgent, checks_up
+from mirror.doctor.patient import Machine, RunningAgent, checks_up, runtime_facts
 from mirror.doctor.settings import FoundSettings
 from mirror.errors import ConfigError
 
@@ -77,3 +77,12 @@ def test_an_agent_of_another_version_that_says_something_else_is_told(tmp_path: 
     findings = examined(tmp_path, found(), **{"/api/v1/doctor/members": {"members": [{"name": 7}]}})
     assert {findings[name].verdict for name in ("tcp", "udp", "mtu", "clock")} == {Verdict.WARNING}
     assert findings["agent"].verdict is Verdict.OK
+
+
+def test_a_runtime_asks_at_loopback_an_agent_that_listens_everywhere(tmp_path: Path) -> None:
+    file = tmp_path / "etc/docker/daemon.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"registry-mirrors": ["http://127.0.0.1:5000"]}')
+    settings = FoundSettings("x", load({"listen": ["0.0.0.0:5000"]}, {}, None))
+    machine = Machine("http://127.0.0.1:5000", settings, Advice(), tmp_path, permit)
+    assert [(it.name, it.asks) for it in runtime_facts(machine, None)] == [("docker", True)]

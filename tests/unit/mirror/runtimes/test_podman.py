@@ -166,6 +166,13 @@ def test_only_crio_has_to_be_told(tmp_path: Path, program: str, command: tuple[s
     assert changed.notes[0].startswith("/root/.config/containers/registries.conf: for this user")
 
 
+def test_what_keeps_pulls_from_the_agent_is_said() -> None:
+    text = '[[registry]]\nlocation = "docker.io"\nmirror-by-digest-only = true\n'
+    changed = change({CORP: f"\ufeff{text}"})
+    assert OWN in changed.files
+    assert ["by a tag" in changed.notes[0], "byte order mark" in changed.notes[1]] == [True, True]
+
+
 def test_a_broken_file_of_others_is_named() -> None:
     with pytest.raises(NotUnderstood, match=r"50-corp\.conf:1: "):
         change({CORP: "registry = ["})
