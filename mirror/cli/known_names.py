@@ -26,6 +26,17 @@ def image_names(context: click.Context, parameter: click.Parameter, begun: str) 
     return [CompletionItem(name) for name in _offered(sorted(names), begun)]
 
 
+def member_names(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Members of the cluster, of which several may stand with commas between them."""
+    before, comma, last = begun.rpartition(",")
+    names = [row["name"] for row in _asked(context, "/api/v1/members").get("members", ())]
+    return [CompletionItem(f"{before}{comma}{name}") for name in _offered(names, last)]
+
+
+def _offered(names: Sequence[str], begun: str) -> Sequence[str]:
+    return [name for name in names if name.startswith(begun) and _SAFE.fullmatch(name)][:_NAMES_MAX]
+
+
 def _asked(context: click.Context, path: str) -> dict[str, Any]:
     """What an agent answers; nothing if it does not soon: who presses Tab wants no error."""
     try:
