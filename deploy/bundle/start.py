@@ -7,7 +7,9 @@ once: below /opt/skvaller if root wants to install it, where it stays; else into
 import compileall
 import json
 import os
+import pwd
 import shutil
+import stat
 import sys
 import zipfile
 
@@ -26,8 +28,26 @@ def place_for(arguments, is_root):
     only_shows = {"-h", "--help", "--dry-run"} & set(arguments)
     if is_root and arguments[:1] == ["install"] and not only_shows:
         return root_of(arguments).rstrip("/") + PROGRAMS
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    home = pwd.getpwuid(0).pw_dir if is_root else os.path.expanduser("~")  # sudo may leave HOME that of another user
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
     return os.path.join(cache, "skvaller")
+
+
+def changeable(folder):
+    """The first folder on the way to this one in which others than root may put what they like; None: there is none."""
+    whole = os.path.realpath(folder)
+    while True:
+        try:
+            status = os.stat(whole)
+        except FileNotFoundError:
+            pass
+        else:
+            is_open = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
+            if status.st_uid != 0 or is_open:
+                return whole
+        if whole == "/":
+            return None
+        whole = os.path.dirname(whole)
 
 
 def root_of(arguments):
@@ -76,7 +96,10 @@ def make_runnable(folder):
 def main():
     """Start the command with the arguments of this process."""
     archive, arguments = sys.argv[0], sys.argv[1:]
-    folder = place_for(arguments, os.geteuid() == 0)
+    is_root = os.geteuid() == 0
+    folder = place_for(arguments, is_root)
+    if is_root and (by_others := changeable(folder)) is not None:
+        sys.exit(f"skvaller: others than root may write into {by_others}: name another folder with XDG_CACHE_HOME")
     try:
         os.umask(0o022)
         place = unpack(archive, folder)

@@ -5,12 +5,15 @@ agent takes ten times as long to load as a question to it.
 """
 
 import importlib
+import os
 from collections.abc import Mapping
 from typing import Any, Final
 
 import click
 from click.shell_completion import CompletionItem
 
+_COMPLETED: Final = "_SKVALLER_COMPLETE"
+"""What the scripts of `skvaller completion` set."""
 HIDDEN: Final = ""
 """In place of its help: the command is for machines, so people are not told of it."""
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -60,6 +63,12 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 
 class Commands(click.Group):
     """A group whose commands are loaded when they are run."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run a command, or answer a shell that asks how a word may go on: `completion` knows how that one asks."""
+        if _COMPLETED in os.environ:
+            importlib.import_module(f"{__package__}.completion")
+        return super().main(*args, **extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Their names, in order."""

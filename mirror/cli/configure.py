@@ -1,6 +1,8 @@
 """`skvaller configure` and `skvaller unconfigure`: this host's container runtimes ask the agent first, or no more."""
 
 import json
+import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 MACHINE: Final = Path("/")
 """Where the agent's unit and its settings are, which say where it listens; a test has another place."""
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+"""Of another mirror. Everybody on the machine reads its file and the command line, so neither has a password."""
 _ALIKE: Final = 0.8
 """How alike two names of registries are, from 0 to 1, for one of them to be a slip: docker.oi and docker.io, and not
 registry.lab and any public one."""
@@ -255,8 +259,10 @@ def _given_url(text: str) -> str:
 def _mirror_url(text: str) -> str:
     url = text.rstrip("/")
     scheme, _, host = url.partition("://")
-    if scheme not in ("http", "https") or not host or "/" in host:
-        raise click.BadParameter(f"{text!r}: give http:// or https:// and HOST:PORT of a registry's mirror")
+    if scheme not in ("http", "https") or not _HOST.fullmatch(host):
+        raise click.BadParameter(
+            f"{text!r}: give http:// or https://, HOST:PORT of a registry's mirror, and no password"
+        )
     return url
 
 
@@ -265,6 +271,8 @@ def _silence(url: str) -> str | None:
     try:
         answer = exchange(url, "/healthz", timeout_s=RuntimeSettings().answer_s)
     except NoAgent:
+        if "KUBERNETES_SERVICE_HOST" in os.environ:  # in a pod this runs before the agent
+            return f"no agent answers at {url} yet, so runtimes go on asking the registries themselves until one does"
         return (
             f"no agent answers at {url}, so runtimes go on asking the registries themselves: "
             "`systemctl start skvaller`, or `skvaller agent`"

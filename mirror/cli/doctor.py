@@ -24,7 +24,7 @@ from ..interfaces import machine_addresses
 from ..runtimes.host import Host
 from ..runtimes.units import file_of
 from .agent_settings import found_settings
-from .running_agent import NoAgent, agent_url, asks_agent, count_text, exchange, is_on_this_machine, read
+from .running_agent import NoAgent, agent_url, asks_agent, count_text, exchange, is_on_this_machine, printable, read
 
 if TYPE_CHECKING:
     from ..doctor.patient import Machine
@@ -173,8 +173,8 @@ def _show(findings: Sequence[Finding]) -> None:
         indent = " " * (_VERDICT_COLUMNS + _CHECK_COLUMNS)
         if it.means:
             click.echo(f"{indent}{_wrapped(it.means, len(indent))}")
-        if it.command:
-            click.echo(f"{indent}{click.style('mend it:', bold=True)} {it.command}")  # in one line, to be copied
+        if it.command:  # in one line, to be copied
+            click.echo(f"{indent}{click.style('mend it:', bold=True)} {printable(it.command)}")
     counts = {verdict: sum(it.verdict is verdict for it in findings) for verdict in Verdict}
     summary = [
         count_text(counts[Verdict.ERROR], "error"),
@@ -186,7 +186,11 @@ def _show(findings: Sequence[Finding]) -> None:
 
 
 def _wrapped(text: str, indent: int) -> str:
-    """A text in lines as wide as the terminal, the first of which is begun already; in one line where there is none."""
+    """A text in lines as wide as the terminal, the first of which is begun already; in one line where there is none.
+
+    It may quote what a member, a registry or the command line of any process says, so it commands no terminal.
+    """
+    text = printable(" ".join(text.split()))
     if not sys.stdout.isatty():
         return text.strip()
     width = max(_NARROWEST, shutil.get_terminal_size().columns - indent)

@@ -7,7 +7,7 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from .running_agent import count_text, short_name, size_text, time_text
+from .running_agent import count_text, printable, short_name, size_text, time_text
 
 Row: TypeAlias = Mapping[str, Any]
 
@@ -38,11 +38,6 @@ def loudness_of(row: Row) -> Loudness:
     if row["kind"] == "pull-ended":
         return Loudness.BAD if row.get("error") else Loudness.PLAIN
     return _LOUDNESS.get(row["kind"], Loudness.PLAIN)
-
-
-def printable(text: str) -> str:
-    """A text of which a terminal shows every character and obeys none."""
-    return "".join(it if it.isprintable() else "�" for it in text)
 
 
 def sources_text(sources: Mapping[str, int]) -> str:

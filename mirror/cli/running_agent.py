@@ -121,10 +121,10 @@ class Answer:
 
 
 def read(url: str, answer: Answer) -> Any:
-    """The JSON of an answer; raise Refused if it is an error, NoAgent if it is no JSON."""
+    """The JSON of an answer, all of its texts printable; raise Refused if it is an error, NoAgent if it is no JSON."""
     if answer.status < 400:
         try:
-            return json.loads(answer.body)
+            return _readable(json.loads(answer.body))
         except ValueError as error:
             raise _nobody(url, error) from None
     text = answer.body.decode(errors="replace")
@@ -135,7 +135,7 @@ def read(url: str, answer: Answer) -> Any:
             raise NoAgent(f"what answers at {url} is no agent's API: name that of --listen-api with --agent") from None
         text = f"{answer.status} {http.client.responses.get(answer.status, '')}"
     refused = NotUnderstood if answer.status == http.HTTPStatus.BAD_REQUEST else Refused
-    raise refused(f"{url}: {text}")
+    raise refused(f"{url}: {printable(str(text))}")
 
 
 def exchange(
@@ -275,6 +275,24 @@ def short_name(reference: str) -> str:
     return reference.removeprefix("docker.io/library/").removeprefix("docker.io/")
 
 
+def printable(text: str) -> str:
+    """A text of which a terminal shows every character and obeys none."""
+    return text if text.isprintable() else "".join(it if it.isprintable() else "�" for it in text)
+
+
+def _readable(told: Any) -> Any:
+    """What an agent tells, for terminals: it quotes members, registries, and names that anybody gave to images."""
+    match told:
+        case str():
+            return printable(told)
+        case list():
+            return [_readable(each) for each in told]
+        case dict():
+            return {printable(name): _readable(each) for name, each in told.items()}
+        case _:
+            return told
+
+
 def show_json(answer: Any) -> None:
     """Print an answer as JSON."""
     click.echo(json.dumps(answer, indent=2))
@@ -290,7 +308,7 @@ def show_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
         is_short = all(len(cell) <= _WHOLE_CHARACTERS for cell in cells)
         table.add_column(name, overflow="fold", no_wrap=is_short)  # what is long takes lines, and keeps its end
     for row in rows:
-        table.add_row(*map(Text, row))  # a name in brackets is no markup
+        table.add_row(*(Text(printable(cell)) for cell in row))  # a name in brackets is no markup
     console().print(table)
 
 

@@ -8,9 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .event_lines import Loudness, loudness_of, printable, sources_text, text_of
+from .event_lines import Loudness, loudness_of, sources_text, text_of
 from .members import budget_line, outage_line
-from .running_agent import short_name, size_text
+from .running_agent import printable, short_name, size_text
 
 Row: TypeAlias = Mapping[str, Any]
 

@@ -62,7 +62,7 @@ class Installation:
             undo.callback(self._machine.delete_user)
             self._tell("user", f"{USER}, made")
         self._make_folder(FOLDER, undo)
-        self._machine.give(self._places.at(FOLDER))
+        self._machine.share(self._places.at(FOLDER))  # with the key, and settings that root believes
         if plan.config.key_file == Path(KEY_FILE):  # an agent that ran as root may have left it
             self._machine.give(self._places.at(KEY_FILE))
         if not str(plan.config.data_dir).startswith("/var/lib/"):
@@ -96,7 +96,8 @@ class Installation:
         path.parent.mkdir(parents=True, exist_ok=True)
         undo.callback(self._restore, path, written.before, *_mode_and_owner(path))
         mode = path.stat().st_mode & 0o777 if written.before is not None else written.mode
-        self._replace(path, written.after, mode)
+        owner = _mode_and_owner(path)[1] if written.before is not None else None
+        self._replace(path, written.after, mode, owner)
         if written.is_private:
             self._machine.give(path)
         self._tell(written.what, f"{written.path}, {'new' if written.before is None else 'changed'}")
@@ -105,20 +106,19 @@ class Installation:
         if text is None:
             path.unlink(missing_ok=True)
             return
-        self._replace(path, text, mode)
-        os.chown(path, *owner)
+        self._replace(path, text, mode, owner)
 
-    def _replace(self, path: Path, text: str, mode: int) -> None:
+    def _replace(self, path: Path, text: str, mode: int, owner: tuple[int, int] | None) -> None:
+        """Write a file anew, with this owner, or as this process's own. Nothing is followed that somebody put there."""
         new = path.with_name(f".{path.name}.new")
         new.unlink(missing_ok=True)
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+            if owner is not None:
+                os.fchown(file.fileno(), *owner)
             os.fchmod(file.fileno(), mode)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        if path.exists():
-            before = path.stat()
-            os.chown(new, before.st_uid, before.st_gid)
         new.replace(path)
 
     def _link(self, path: str, target: str, undo: contextlib.ExitStack) -> None:

@@ -73,7 +73,10 @@ class JoinToken:
         told = content[_SUM_BYTES:]
         if not told or content[:_SUM_BYTES] != _sum(told):
             raise ConfigError("join token: a part of it is missing or was changed; copy the whole line again")
-        return cls._of(json.loads(told))
+        try:
+            return cls._of(json.loads(told))
+        except (ValueError, TypeError, AttributeError, RecursionError):  # the sum is no proof of who made it
+            raise ConfigError("join token: it is none that Skvaller has made; make it again") from None
 
     @classmethod
     def _of(cls, told: Mapping[str, object]) -> "JoinToken":
@@ -82,7 +85,8 @@ class JoinToken:
         if not isinstance(seeds, list) or not isinstance(keys, list) or not isinstance(settings, dict):
             raise ConfigError("join token: it is of another version; make it with this one")
         if not set(settings) <= set(ALIKE):
-            raise ConfigError(f"join token: it has a setting that this version lacks, among {', '.join(settings)}")
+            names = ", ".join(map(ascii, settings))
+            raise ConfigError(f"join token: it has a setting that this version lacks, among {names}")
         decoded = tuple(base64.b64decode(key) for key in keys)
         if not seeds or not decoded or any(len(key) != _KEY_BYTES for key in decoded):
             raise ConfigError("join token: it has no address or no key; make it again with `skvaller join-token`")

@@ -5,6 +5,7 @@ import grp
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ from .places import UNIT, USER, Places
 
 _COMMAND_S: Final = 180
 """Bounds one command of the machine, s: systemd waits up to 30 s for an agent to end, and 90 s for one to be ready."""
+_SHARED_MODE: Final = 0o1775
+"""Of a folder in which the agent's group may write. Sticky: whoever does not own a file can neither delete it nor put
+another one in its place."""
 _BOOTED: Final = Path("/run/systemd/system")
 """Is there where systemd runs the machine. Source: sd_booted(3)."""
 
@@ -95,10 +99,31 @@ class Machine:
             _run(command, "-R", path)
 
     def give(self, path: Path) -> None:
-        """Make the agent's user the owner of a file, if both are there; of a link itself, not of its target."""
+        """Make the agent's user the owner of a file or folder, if both are there.
+
+        The agent may write beside its key, so what stands there may be its doing: a link, be it a hard one, is left
+        alone, for what it leads to is another's.
+        """
         ids = self._user_ids()
-        if ids is not None and os.geteuid() == 0 and os.path.lexists(path):
-            os.chown(path, *ids, follow_symlinks=False)
+        if ids is None or os.geteuid() != 0:
+            return
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return
+        try:
+            status = os.fstat(fd)
+            if stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and status.st_nlink == 1):
+                os.fchown(fd, *ids)
+        finally:
+            os.close(fd)
+
+    def share(self, folder: Path) -> None:
+        """Let the agent's user make and replace files of its own in a folder of root's, and touch no others there."""
+        ids = self._user_ids()
+        if ids is not None and os.geteuid() == 0:
+            os.chown(folder, 0, ids[1], follow_symlinks=False)
+            os.chmod(folder, _SHARED_MODE)
 
     def _user_ids(self) -> tuple[int, int] | None:
         """User and group, by their ids; None if there is no such user."""

@@ -1,8 +1,10 @@
 """Where everything of an installation is."""
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
+
+from ..runtimes.host import Host
 
 PROGRAMS: Final = "/opt/skvaller"
 CURRENT: Final = f"{PROGRAMS}/current"
@@ -35,5 +37,6 @@ class Places:
         return self.root.resolve() == Path("/")
 
     def at(self, path: str) -> Path:
-        """Where an absolute path of the host is."""
-        return self.root / path.lstrip("/")
+        """Where an absolute path of the host is: links on the way lead to places of that host, never of another."""
+        whole = PurePosixPath(path)
+        return Host(self.root).place(str(whole.parent)) / whole.name

@@ -130,10 +130,10 @@ def plan_of(
         notes.append(f"{SETTINGS_FILE} names no key-file: whoever reaches this node's ports is taken for a member")
     settings = Written("settings", SETTINGS_FILE, before, after, is_private="@" in after and _has_password(config))
     key = _key(places, config, token)
-    if not _OF_A_UNIT.fullmatch(str(config.data_dir)):
+    if not _OF_A_UNIT.fullmatch(str(config.data_dir)) or ".." in config.data_dir.parts:
         raise ConfigError(
             f"data-dir: {str(config.data_dir)!r} is not allowed in a unit; give an absolute path of letters, digits, "
-            "and / . _ -"
+            "and / . _ - without .."
         )
     service = Service(program.command, str(config.data_dir), config.containerd is not None, config.repair is not None)
     unit = Written("unit", UNIT_FILE, _read(places, UNIT_FILE), unit_text(service))

@@ -1,6 +1,7 @@
 """Taking an installation away: all that the installation put there, and, if it is wanted, what the agent made."""
 
 import os
+import shlex
 import shutil
 import tomllib
 from collections.abc import Iterator
@@ -58,7 +59,7 @@ class Removal:
         for path in self._there(FOLDER, DATA, DROP_INS):
             self._delete(path)
         for path in self._there(data_dir):  # of the operator's choice: something else may be in it
-            self._tell("left", f"{path}, the data-dir of agent.toml; delete it with: rm -r {path}")
+            self._tell("left", f"{path}, the data-dir of agent.toml; delete it with: rm -r {shlex.quote(path)}")
         if self._machine.delete_user():
             self._tell("deleted", f"the user {USER}")
 

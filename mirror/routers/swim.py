@@ -237,6 +237,8 @@ class SwimNotes(gossip.Delegate):
         """What people are told; None of most events, which change nothing that they could see."""
         if (kind := _KINDS.get(type(event))) is not None:
             member: Member = event.member  # type: ignore[union-attr]  # all events of these types have one
+            if not is_member_name(member.name):  # as in `statuses`: it is none of ours, whatever gossip thinks of it
+                return None
             return MemberChanged(kind, member.name, str(member.address))
         if isinstance(event, gossip.Refuted) and self._gossip is not None:
             return Refuted(self._gossip.name)

@@ -72,7 +72,8 @@ class Records:
     """The records of a node.
 
     Who may write into the data folder, as the agent's own user, could put another folder into the place of this one,
-    and so have root write what it likes. So the folder has to belong to root or to who reads it, and is held open.
+    and so have root write what it likes. So the folder has to belong to root or to who reads it, lets nobody else
+    write, and is held open.
 
     Args:
         data_dir: the agent's data folder.
@@ -179,9 +180,12 @@ class Records:
                 return None
             except OSError as error:
                 raise unreadable(str(self.folder), error) from None
-            if os.fstat(held).st_uid not in (0, os.geteuid()):
+            status = os.fstat(held)
+            if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
                 os.close(held)
-                raise ConfigError(f"{self.folder}: it belongs to another user, so it is not believed: move it away")
+                raise ConfigError(
+                    f"{self.folder}: another user owns it or may write there, so it is not believed: move it away"
+                )
             self._held = held
         return Path(f"/proc/self/fd/{self._held}")
 

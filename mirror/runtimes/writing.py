@@ -80,7 +80,8 @@ def _replace(place: Path, content: bytes) -> None:
     """Write a file anew, beside it, and give it its name."""
     new = place.with_name(f".{place.name}{_NEW}")
     try:
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+        new.unlink(missing_ok=True)  # of a write that was broken off; what is there now is nobody's but ours
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
             _take_after(place, file.fileno())
             file.write(content)
             file.flush()

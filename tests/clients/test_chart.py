@@ -277,6 +277,10 @@ def test_the_chart_passes_helms_own_look() -> None:
         ({"nodeGroups": {"key": {"label": {"key": "a", "value": "b"}}}}, "invalid propertyName 'key'"),
         ({"upstreamCredentials": {"registries": {"ghcr.io": {"username": "bot"}}}}, "ghcr.io"),
         ({"terminationGracePeriodSeconds": 5}, "/terminationGracePeriodSeconds"),
+        ({"agent": {"registries": [{"name": "docker.io", "url": ["https://u:p@a"]}]}}, "/agent/registries/0/url/0"),
+        ({"containerd": {"additionalMirrorTargets": ["http://u:p@10.0.0.5"]}}, "/containerd/additionalMirrorTargets/0"),
+        ({"persistence": {"hostPath": "/etc"}}, "/persistence/hostPath"),
+        ({"persistence": {"hostPath": "/var/lib/../../etc"}}, "/persistence/hostPath"),
     ],
     ids=lambda row: row if isinstance(row, str) else None,
 )  # fmt: skip

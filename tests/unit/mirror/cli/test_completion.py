@@ -70,3 +70,10 @@ _skvaller_completion skvaller; printf '%s\\n' "${{COMPREPLY[@]}}"
     )
     assert done.stdout.split() == ["1.0", "1.1"]
     assert (tmp_path / "line").read_text() == "skvaller why app:1\n"
+
+
+def test_a_name_that_a_shell_would_run_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    evil = ["evil:$(reboot)", "evil:a;b", "evil:`x`", "evil: b", "evil:\x1b[2J", "evil:1.0"]
+    images = {"images": [{"reference": f"docker.io/library/{name}"} for name in evil]}
+    monkeypatch.setitem(ANSWERS, "/api/v1/images?here=1", images)
+    assert completed(monkeypatch, "skvaller why evil") == ["evil:1.0"]

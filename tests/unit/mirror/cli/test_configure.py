@@ -195,3 +195,20 @@ def test_who_may_not_write_is_told_of_what_is_here_alone(root: Path) -> None:
     (root.parent / "agent").unlink()
     assert invoked("configure", root).output == "containerd asks the agent already\n"
     assert not (root.parent / "agent").exists()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://user:secret@mirror:5000", 'http://a"]\n[x', "http://a?b", "http://a b", "http://"]
+)
+def test_another_mirror_is_a_plain_host_without_a_password(root: Path, url: str) -> None:
+    done = CliRunner().invoke(main, ["configure", "--root", str(root), "--then", url, "--dry-run"])
+    assert done.exit_code == 2
+    assert "and no password" in done.output
+
+
+def test_in_a_pod_the_agent_comes_later(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, None)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    shown = invoked("configure", root)
+    assert "no agent answers at http://127.0.0.1:5000 yet" in shown.output
+    assert "systemctl start skvaller" not in shown.output

@@ -3,12 +3,16 @@
 import json
 import socket
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from mirror.cli.doctor import doctor
+from mirror.doctor import error
+
+DOCTOR = import_module("mirror.cli.doctor")
 
 
 @pytest.fixture
@@ -82,3 +86,12 @@ def test_an_agent_that_takes_connections_and_never_answers_is_given_up(
     done = run(tmp_path, "--agent", silent)
     assert done.exit_code == 2
     assert "timed out" in done.stdout
+
+
+def test_what_others_say_commands_no_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member's answer and the command line of any process stand in findings."""
+    found = [error("tcp", "b says \x1b[2J", "\x1b]0;x\x07", "on b: \x1b[1A")]
+    monkeypatch.setattr(DOCTOR, "examine", lambda checks, sources: [(check, found) for check in checks])
+    said = run(tmp_path).output
+    assert "mend it: on b: " in said
+    assert "\x1b" not in said

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 from importlib import import_module
 
@@ -10,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from mirror.cli import main
-from mirror.cli.running_agent import Answer, agent_url, show_table
+from mirror.cli.running_agent import Answer, Refused, agent_url, read, show_table
 
 COMMANDS = (
     [],
@@ -124,3 +125,19 @@ def test_an_answer_for_which_the_disk_has_no_room_is_an_error_of_one_line(
     assert capsys.readouterr().err == (
         "Error: standard output: it cannot be written: No space left on device; make room\n"
     )
+
+
+def test_no_text_of_an_answer_commands_a_terminal() -> None:
+    """It quotes what members and registries say, and names that anybody gave."""
+    told = {"images": [{"na\x1bme": "a\x1b]0;x\x07b\n", "\u202e": 1, "size": 5, "at": None}]}
+    assert read("http://a", Answer(200, {}, json.dumps(told).encode())) == {
+        "images": [{"na\ufffdme": "a\ufffd]0;x\ufffdb\ufffd", "\ufffd": 1, "size": 5, "at": None}]
+    }
+    with pytest.raises(Refused) as refused:
+        read("http://a", Answer(409, {}, b'{"error": "no \\u001b[2J"}'))
+    assert refused.value.message == "http://a: no \ufffd[2J"
+
+
+def test_no_cell_of_a_table_commands_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(("agent",), [("10.0.0.1 \x1b[2J",)])
+    assert "\x1b" not in capsys.readouterr().out

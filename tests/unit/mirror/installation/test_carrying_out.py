@@ -178,7 +178,7 @@ def test_the_agents_user_gets_what_is_its_own_and_nothing_else(host: Host, tmp_p
     host.places.at("/etc/skvaller/cluster.key").symlink_to(secret)
     host.install("1.0-aa", data_dir="/srv/old")
     owners = {path: os.stat(path).st_uid for path in (secret, data, host.places.at("/etc/skvaller"))}
-    assert list(owners.values()) == [0, 0, 4321]
+    assert list(owners.values()) == [0, 0, 0]
     assert host.places.at("/etc/skvaller/agent.toml").stat().st_uid == 0
 
 
@@ -190,3 +190,59 @@ def test_a_data_folder_of_the_operators_choice_is_never_deleted(host: Host, told
     host.uninstall(purge=True)
     assert (mine / "thesis.tex").exists()
     assert any(what == "left" and "rm -r /srv" in sentence for what, sentence in told)
+
+
+@pytest.fixture
+def user(places: Places) -> int:
+    """The agent's user on the host."""
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    places.at("/etc/passwd").write_text("skvaller:x:4321:4321::/:/usr/sbin/nologin\n")
+    return 4321
+
+
+def test_the_agent_may_replace_its_key_and_not_its_settings(host: Host, user: int) -> None:
+    host.install("1.0-aa")
+    paths = ("/etc/skvaller", "/etc/skvaller/cluster.key", "/etc/skvaller/agent.toml")
+    folder, key, settings = (host.places.at(path).stat() for path in paths)
+    assert (folder.st_uid, folder.st_gid, folder.st_mode & 0o7777) == (0, user, 0o1775)
+    assert (key.st_uid, settings.st_uid) == (user, 0)
+
+
+def test_an_upgrade_gives_away_nothing_to_which_the_agent_has_led_it(
+    host: Host, user: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("of root")
+    host.install("1.0-aa")
+    key, new = host.places.at("/etc/skvaller/cluster.key"), host.places.at("/etc/skvaller/.agent.toml.new")
+    key.rename(key.with_name("mine"))
+    os.link(victim, key)
+    os.chown(host.places.at("/etc/skvaller/agent.toml"), user, user)
+    sync = os.fsync
+
+    def race(fd: int) -> None:
+        sync(fd)
+        if new.exists():
+            new.unlink()
+            new.symlink_to(victim)
+
+    monkeypatch.setattr("os.fsync", race)
+    host.install("2.0-bb", cache_size="7GiB")
+    assert victim.stat().st_uid == 0
+
+
+def test_links_of_an_image_lead_to_places_of_that_image(tmp_path: Path) -> None:
+    root = tmp_path / "image"
+    (root / "srv/etc").mkdir(parents=True)
+    (root / "etc").symlink_to("/srv/etc")
+    assert Places(root).at("/etc/skvaller/agent.toml") == root / "srv/etc/skvaller/agent.toml"
+
+
+def test_the_command_that_deletes_what_is_left_is_one_word_a_path(host: Host, told: Told) -> None:
+    host.install("1.0-aa")
+    settings = host.places.at("/etc/skvaller/agent.toml")
+    settings.write_text(settings.read_text() + 'data-dir = "/srv/a; reboot"\n')
+    host.places.at("/srv/a; reboot").mkdir(parents=True)
+    host.uninstall(purge=True)
+    assert any(sentence.endswith("rm -r '/srv/a; reboot'") for _, sentence in told)

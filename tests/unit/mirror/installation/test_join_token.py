@@ -1,5 +1,7 @@
 """A join token brings all that a new node needs, or says what is wrong with it; it shows its key to nobody."""
 
+import base64
+import zlib
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,18 @@ def test_a_cluster_without_a_key_has_no_token(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="none: No such file"):
         read_token(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        '{"seeds": ["a"], "keys": [7], "settings": {}}',
+        '{"seeds": ["a b"], "keys": [""], "settings": {}}',
+        "[" * 4000,
+        "7",
+    ],
+)
+def test_what_has_a_right_sum_and_is_none_all_the_same_is_refused(told: str) -> None:
+    content = zlib.crc32(told.encode()).to_bytes(4) + told.encode()
+    with pytest.raises(ConfigError, match="join token: "):
+        JoinToken.parse("skvaller-join-1-" + base64.urlsafe_b64encode(content).decode().rstrip("="))

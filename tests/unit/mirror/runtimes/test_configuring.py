@@ -227,5 +227,22 @@ def test_a_memory_that_another_could_have_made_is_not_believed(node: Node, monke
     aside.rename(node.records.folder)
     monkeypatch.setattr("os.geteuid", lambda: 12345)
     os.chown(node.records.folder, 4321, -1) if os.getuid() == 0 else None
-    with pytest.raises(ConfigError, match="it belongs to another user, so it is not believed"):
+    with pytest.raises(ConfigError, match="another user owns it or may write there"):
         Records(aside.parent).read("containerd")
+
+
+def test_a_memory_in_which_others_may_write_is_not_believed(node: Node) -> None:
+    node.configure()
+    node.records.folder.chmod(0o770)
+    with pytest.raises(ConfigError, match="another user owns it or may write there"):
+        Records(node.records.folder.parent).read("containerd")
+
+
+def test_nothing_is_written_through_a_link_that_somebody_put_beside_the_file(node: Node, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("as it was")
+    (node.config.parent / ".config.toml.skvaller-new").symlink_to(victim)
+    node.configure()
+    assert victim.read_text() == "as it was"
+    assert "config_path" in node.config.read_text()
+    assert not node.config.is_symlink()
