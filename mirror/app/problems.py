@@ -33,6 +33,8 @@ class Problem:
         advice: what to do, in words that the command or the member's name may follow.
         command: what to type.
         on: the member on whose machine; empty for this one.
+        brief: what, for `/readyz` of a node that is ready. Everybody may ask for that, so it names no address. Empty
+            where it is not said there.
     """
 
     severity: Severity
@@ -40,21 +42,18 @@ class Problem:
     advice: str
     command: str
     on: str = ""
+    brief: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What a node knows, as it stands on the status endpoint.
+class OwnFacts:
+    """What a node knows of itself.
 
     Args:
-        me: the name of this node.
+        me: its name.
         service: what starts the agents.
         is_ready: whether pulls can be served.
         alone: what was tried to reach others; empty if one is reached, or none is looked for.
-        members: rows of members.
-        budgets: rows of budgets of registries.
-        outages: rows of registries that do not answer.
-        pins: rows of what is pinned.
         keeps_nothing: why the cache keeps nothing that arrives; None if it does.
         unreadable: blobs of the cache that the disk does not give.
         without_room: pinned images for which this node's cache has no room.
@@ -64,10 +63,6 @@ class Facts:
     service: Service
     is_ready: bool
     alone: str
-    members: Sequence[Mapping[str, Any]]
-    budgets: Sequence[Mapping[str, Any]]
-    outages: Sequence[Mapping[str, Any]]
-    pins: Sequence[Mapping[str, Any]]
     keeps_nothing: str | None
     unreadable: int
     without_room: int
@@ -84,14 +79,34 @@ class Facts:
         return "" if name == self.me or self.service.is_asked_anywhere else name
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a node knows, as it stands on the status endpoint.
+
+    Args:
+        node: of itself.
+        members: rows of members.
+        budgets: rows of budgets of registries.
+        outages: rows of registries that do not answer.
+        pins: rows of what is pinned.
+    """
+
+    node: OwnFacts
+    members: Sequence[Mapping[str, Any]]
+    budgets: Sequence[Mapping[str, Any]]
+    outages: Sequence[Mapping[str, Any]]
+    pins: Sequence[Mapping[str, Any]]
+
+
 def problems_of(facts: Facts) -> list[dict[str, Any]]:
     """What is wrong, the worst first, as rows of JSON."""
-    found = [*_node(facts), *_members(facts), *_registries(facts), *_pins(facts.pins)]
+    found = [*node_problems(facts.node), *_members(facts), *_registries(facts), *_pins(facts.pins)]
     found.sort(key=lambda it: it.severity is not Severity.ERROR)
-    return [asdict(it) for it in found]
+    return [{key: value for key, value in asdict(it).items() if key != "brief"} for it in found]
 
 
-def _node(facts: Facts) -> Iterator[Problem]:
+def node_problems(facts: OwnFacts) -> Iterator[Problem]:
+    """What is wrong with the node itself."""
     if not facts.is_ready:
         yield Problem(
             Severity.WARNING,
@@ -105,6 +120,7 @@ def _node(facts: Facts) -> Iterator[Problem]:
             f"This node reaches no other member. Tried {facts.alone}",
             "See what is in the way",
             "skvaller doctor",
+            brief="alone: no other member is reached; `skvaller members` says what was tried",
         )
     if facts.keeps_nothing is not None:
         yield Problem(
@@ -112,6 +128,7 @@ def _node(facts: Facts) -> Iterator[Problem]:
             f"The cache keeps nothing that arrives: {facts.keeps_nothing}.",
             "Pulls go on, through memory. Free what nobody used for a week",
             "skvaller prune --unused 7d",
+            brief=f"cache: nothing is kept, for {facts.keeps_nothing}",
         )
     if facts.unreadable:
         yield Problem(
@@ -119,6 +136,7 @@ def _node(facts: Facts) -> Iterator[Problem]:
             f"The disk does not give {facts.unreadable} blobs of the cache; others are asked for them.",
             "Look for errors of the disk",
             "journalctl -k --since -1d | grep -i error",
+            brief=f"cache: {facts.unreadable} blobs cannot be read, and are not served",
         )
     if facts.without_room:
         yield Problem(
@@ -126,6 +144,7 @@ def _node(facts: Facts) -> Iterator[Problem]:
             f"The cache has no room for {facts.without_room} of the images that are pinned to this node.",
             "Raise cache-size, or unpin what is not needed. What is pinned, and what lacks",
             "skvaller pins",
+            brief=f"cache: it has no room for {facts.without_room} of the images that are pinned",
         )
 
 
@@ -137,7 +156,7 @@ def _members(facts: Facts) -> Iterator[Problem]:
                 Severity.ERROR,
                 f"{name} is dead: {row['means']}.",
                 "Start it again; if it is gone for good, it is forgotten within a day. To start it",
-                *facts.restart(name),
+                *facts.node.restart(name),
             )
         elif row["state"] == "suspect":
             yield Problem(Severity.WARNING, f"{name}: {row['means']}.", "If that lasts, see why",
@@ -153,7 +172,7 @@ def _members(facts: Facts) -> Iterator[Problem]:
                 Severity.WARNING,
                 f"{name} died and came back several times.",
                 "See why",
-                *facts.log(name),
+                *facts.node.log(name),
             )
         if (said := row["contradicts"]) is not None:
             yield Problem(
@@ -174,14 +193,14 @@ def _registries(facts: Facts) -> Iterator[Problem]:
                 Severity.ERROR,
                 f"{name} lets nobody pull for another {row['wait_s']:.0f} s. What members hold is served.",
                 login,
-                *facts.restart(facts.me),
+                *facts.node.restart(facts.node.me),
             )
         elif left is not None and limit and left <= _LOW_SHARE * limit:
             yield Problem(
                 Severity.WARNING,
                 f"{name} lets this address pull {left} of {limit} times more.",
                 login,
-                *facts.restart(facts.me),
+                *facts.node.restart(facts.node.me),
             )
     for row in facts.outages:
         name, whom = row["registry"], list(row["members"])

@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from ..sources import UPSTREAM
 from .find import Find
 from .member_rows import member_row
 from .origin import UNNAMED
-from .problems import Facts, problems_of
+from .problems import Facts, OwnFacts, node_problems, problems_of
 from .progress import ClientPull, pulls_in_progress
 from .recent import Recent
 
@@ -33,8 +33,6 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 _FINDS_MAX = 8
 """Bounds the questions who has something that are under way at once: each asks all members that may have it."""
-_ALONE = "alone: no other member is reached; `skvaller members` says what was tried"
-"""In the answer of a node that is ready; everybody may ask for that, so it names no address."""
 _QUERY_SHOWN_MAX = 200
 """Characters of a wrong query that go into the answer: enough to recognise it, and bounded."""
 
@@ -185,20 +183,22 @@ class StatusEndpoint:
     async def readyz(self, request: Request) -> Response:
         """200 when pulls can be served, by a lone node too; 503 while it starts or leaves. Then what is not well."""
         if self._node.is_ready():
-            complaints = () if UNNAMED in request.scope.get("extensions", {}) else self._complaints()
-            return PlainTextResponse("".join(f"{line}\n" for line in ("ready", *complaints)))
+            found = () if UNNAMED in request.scope.get("extensions", {}) else node_problems(self._self())
+            said = [it.brief for it in found if it.brief]
+            return PlainTextResponse("".join(f"{line}\n" for line in ("ready", *said)))
         return PlainTextResponse("not ready: starting or leaving\n", status_code=503)
 
-    def _complaints(self) -> Iterator[str]:
-        """What an operator should look at although pulls are served."""
-        if self._node.alone():
-            yield _ALONE
-        if (why := self._node.keeps_nothing()) is not None:
-            yield f"cache: nothing is kept, for {why}"
-        if unreadable := self._node.withheld().get("unreadable"):
-            yield f"cache: {unreadable} blobs cannot be read, and are not served"
-        if too_much := self._node.pinned().get("no_room"):
-            yield f"cache: it has no room for {too_much} of the images that are pinned"
+    def _self(self) -> OwnFacts:
+        node = self._node
+        return OwnFacts(
+            me=node.name,
+            service=node.service,
+            is_ready=node.is_ready(),
+            alone=node.alone(),
+            keeps_nothing=node.keeps_nothing(),
+            unreadable=node.withheld().get("unreadable", 0),
+            without_room=node.pinned().get("no_room", 0),
+        )
 
     async def metrics(self, request: Request) -> Response:
         """All metrics in Prometheus' text format."""
@@ -229,27 +229,21 @@ class StatusEndpoint:
     async def _state(self) -> dict[str, Any]:
         node, shown = self._node, self._shown()
         facts = Facts(
-            me=node.name,
-            service=node.service,
-            is_ready=node.is_ready(),
-            alone=node.alone(),
+            node=self._self(),
             members=shown["members"],
             budgets=shown["budgets"],
             outages=shown["outages"],
             pins=await self._known_pins(),
-            keeps_nothing=node.keeps_nothing(),
-            unreadable=node.withheld().get("unreadable", 0),
-            without_room=node.pinned().get("no_room", 0),
         )
         return {
             "node": node.name,
             "version": node.version,
-            "ready": facts.is_ready,
-            "alone": facts.alone,
+            "ready": facts.node.is_ready,
+            "alone": facts.node.alone,
             "cache": {
                 "bytes": node.cache_bytes(),
                 "limit_bytes": node.cache_limit_bytes,
-                "keeps_nothing": facts.keeps_nothing,
+                "keeps_nothing": facts.node.keeps_nothing,
             },
             "upstream_pace": round(node.pace(UPSTREAM)),
             "pulls": pulls_in_progress(node.fetches(), node.clients(), self._settings.pull_quiet_s),

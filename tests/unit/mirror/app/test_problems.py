@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mirror.app.problems import Facts, problems_of
+from mirror.app.problems import Facts, OwnFacts, problems_of
 from mirror.service import Service
 
 
@@ -41,7 +41,9 @@ def told(**values: Any) -> list[dict[str, Any]]:
         "unreadable": 0,
         "without_room": 0,
     }
-    return problems_of(Facts(**(given | values)))
+    given |= values
+    others = {key: given.pop(key) for key in ("members", "budgets", "outages", "pins")}
+    return problems_of(Facts(node=OwnFacts(**given), **others))
 
 
 def test_nothing_is_wrong_with_a_cluster_that_is_well() -> None:
