@@ -10,7 +10,16 @@ import click
 from ..errors import AgentError, ArchiveError, NameInvalid
 from ..oci.reference import Reference, Repository
 from ..settings import ArchiveSettings
-from .running_agent import NoAgent, Refused, count_text, is_on_this_machine, pulls_from_agent, show_json, size_text
+from .running_agent import (
+    NoAgent,
+    Refused,
+    count_text,
+    is_on_this_machine,
+    printable,
+    pulls_from_agent,
+    show_json,
+    size_text,
+)
 
 if TYPE_CHECKING:
     from ..archives.distribution import Distribution
@@ -70,7 +79,7 @@ def load(archive: str, name: str | None, key_file: Path | None, url: str, as_jso
             click.echo(f"{called} is {image.digest}")
         click.echo(f"  {new}")
         if image.left_out:
-            click.echo(f"  the archive does not have {', '.join(image.left_out)}")
+            click.echo(f"  the archive does not have {printable(', '.join(image.left_out))}")
 
 
 def registry_of(url: str, command: str, key_file: Path | None, settings: ArchiveSettings) -> "Distribution":
