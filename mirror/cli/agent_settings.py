@@ -4,18 +4,16 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 import click
 
 from ..config import load
 from ..doctor.settings import FoundSettings
 from ..errors import ConfigError
+from ..installation.places import SETTINGS_FILE, UNIT, Places
+from ..runtimes.host import Host
+from ..runtimes.units import file_of
 from .agent import agent
-
-UNITS: Final = ("etc/systemd/system/skvaller.service", "lib/systemd/system/skvaller.service",
-                "usr/lib/systemd/system/skvaller.service")  # fmt: skip
-USUAL: Final = "etc/skvaller/agent.toml"
 
 
 def found_settings(flags: Sequence[str], file: Path | None, root: Path) -> FoundSettings:
@@ -32,11 +30,12 @@ def found_settings(flags: Sequence[str], file: Path | None, root: Path) -> Found
     if file is not None:
         words, origin = ["--config", str(file), *words], str(file)
     elif not words:
-        unit = next((path for path in (root / it for it in UNITS) if path.exists()), None)
+        places = Places(root)
+        unit, usual = file_of(Host(root), UNIT), places.at(SETTINGS_FILE)
         if unit is not None:
-            (words, runs_as), origin = _of_unit(unit), str(unit)
-        elif (root / USUAL).exists():
-            words, origin = ["--config", str(root / USUAL)], str(root / USUAL)
+            (words, runs_as), origin = _of_unit(places.at(unit)), str(places.at(unit))
+        elif usual.exists():
+            words, origin = ["--config", str(usual)], str(usual)
         else:
             origin, is_found = "what an agent has by default", False
     try:

@@ -1,6 +1,7 @@
 """`skvaller configure` and `skvaller unconfigure`: this host's container runtimes ask the agent first, or no more."""
 
 import json
+import os
 import re
 import sys
 import time
@@ -270,6 +271,8 @@ def _silence(url: str) -> str | None:
     try:
         answer = exchange(url, "/healthz", timeout_s=RuntimeSettings().answer_s)
     except NoAgent:
+        if "KUBERNETES_SERVICE_HOST" in os.environ:  # in a pod this runs before the agent
+            return f"no agent answers at {url} yet, so runtimes go on asking the registries themselves until one does"
         return (
             f"no agent answers at {url}, so runtimes go on asking the registries themselves: "
             "`systemctl start skvaller`, or `skvaller agent`"

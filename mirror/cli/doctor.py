@@ -19,8 +19,11 @@ from ..doctor import EXIT_STATUS, Finding, Verdict, worst
 from ..doctor.advice import Advice, Firewall
 from ..doctor.checks import Check, examine
 from ..doctor.settings import FoundSettings
+from ..installation.places import SETTINGS_FILE, UNIT
 from ..interfaces import machine_addresses
-from .agent_settings import UNITS, USUAL, found_settings
+from ..runtimes.host import Host
+from ..runtimes.units import file_of
+from .agent_settings import found_settings
 from .running_agent import NoAgent, agent_url, asks_agent, count_text, exchange, is_on_this_machine, printable, read
 
 if TYPE_CHECKING:
@@ -133,8 +136,8 @@ def _refuse(config: AgentConfig) -> None:
 
 def _advice(settings: FoundSettings, root: Path) -> Advice:
     firewall: Firewall = "ufw" if shutil.which("ufw") else "firewalld" if shutil.which("firewall-cmd") else "nft"
-    has_unit = any((root / it).exists() for it in UNITS)
-    file = settings.origin if settings.origin.endswith(".toml") else f"/{USUAL}"
+    has_unit = file_of(Host(root), UNIT) is not None
+    file = settings.origin if settings.origin.endswith(".toml") else SETTINGS_FILE
     return Advice(firewall, has_unit, file)
 
 

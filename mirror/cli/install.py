@@ -11,6 +11,7 @@ import click
 
 from ..config import SETTINGS
 from ..errors import ConfigError
+from ..installation.places import SETTINGS_FILE
 from .agent import takes_settings
 from .configure import configure, unconfigure
 
@@ -156,7 +157,7 @@ def uninstall(purge: bool, yes: bool, restart: bool, no_configure: bool, root: P
 @click.command("join-token")
 @click.option(
     "--config", type=click.Path(path_type=Path), envvar="SKVALLER_CONFIG", metavar="FILE",
-    default="/etc/skvaller/agent.toml", show_default=True, help="The settings of this node.  [env: SKVALLER_CONFIG]",
+    default=SETTINGS_FILE, show_default=True, help="The settings of this node.  [env: SKVALLER_CONFIG]",
 )  # fmt: skip
 def join_token(config: Path) -> None:
     """Print what another node needs to join: `skvaller install --join-token -` reads it there.
@@ -185,7 +186,7 @@ def _configure(places: "Places", data_dir: Path, *, restart: bool, dry_run: bool
             return True
     except ConfigError:
         pass  # `configure` says it
-    file, data = places.at("/etc/skvaller/agent.toml"), places.at(str(data_dir))
+    file, data = places.at(SETTINGS_FILE), places.at(str(data_dir))
     config = file if file.exists() else None  # it is not, if all is only shown
     is_restarted = restart and places.is_here  # an image that is being made has nothing that runs
     return _ends_well(configure, root=places.root, config=config, data_dir=data, restart=is_restarted, dry_run=dry_run)
@@ -240,7 +241,7 @@ def _tell(what: str, sentence: str) -> None:
 
 def _say_how_to_start(command: str, *, is_here: bool) -> None:
     """What to do where no systemd runs."""
-    start = f"{command} agent --config /etc/skvaller/agent.toml"
+    start = f"{command} agent --config {SETTINGS_FILE}"
     if is_here:
         _tell("agent", f"not started: no systemd runs here. Have what starts services here run, as root: {start}")
     else:

@@ -11,7 +11,8 @@ import msgspec
 
 from ..config import AgentConfig
 from ..errors import ConfigError
-from ..runtimes import Wanted
+from ..runtimes import Wanted, sockets
+from ..runtimes.host import Host
 from ..runtimes.known import Finding as Found
 from ..runtimes.known import find
 from ..sources.upstream.registries import known_registries
@@ -22,7 +23,7 @@ from .facts import MemberFacts, NodeFacts, Sighting, UpstreamFacts
 from .judging import network, node, registries, runtimes, start
 from .probing import RuntimeFacts, probe, ways_of
 from .settings import FoundSettings
-from .starting import SeedFacts, seed_facts, sockets_of, start_facts
+from .starting import SeedFacts, seed_facts, start_facts
 
 _AT_ONCE: Final = 8
 """Runtimes that are tried at a time: more than a machine has."""
@@ -132,7 +133,7 @@ def checks_up(machine: Machine, agent: RunningAgent) -> tuple[Sequence[Check], S
     ]  # fmt: skip
     sources: Sources = {
         "node": agent.about,
-        "containerd": lambda: (agent.node(), sockets_of(machine.root)),
+        "containerd": lambda: (agent.node(), sockets.there(Host(machine.root))),
         "settings": lambda: _looked_through(machine),
         "seeds": lambda: _gathered_seeds(agent),
         "keys": agent.keys,

@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
 from ..oci.reference import DOCKER_HUB
+from ..runtimes import sockets
 from .facts import Sighting
 from .machine import unix_way
 
@@ -29,7 +30,6 @@ _STOP_S: Final = 2.0
 """Time that a program has to end by itself when it is told to, s."""
 _OUTPUT_MAX: Final = 300
 """Bounds what is shown of what a program says, in characters."""
-_SOCKET: Final = "/run/containerd/containerd.sock"
 _CRI_PULL: Final = "/runtime.v1.ImageService/PullImage"
 """Source: Kubernetes, staging/src/k8s.io/cri-api/pkg/apis/runtime/v1/api.proto."""
 
@@ -367,11 +367,11 @@ def ways_of(runtime: str, root: Path, certs: str = "/etc/containerd/certs.d") ->
         return str(root / path.removeprefix("/"))
 
     of: Mapping[str, Sequence[Way]] = {
-        "containerd": (cri(at(_SOCKET)), ctr(at(_SOCKET), certs)),
-        "k3s": (cri(at("/run/k3s/containerd/containerd.sock")),),
-        "rke2": (cri(at("/run/k3s/containerd/containerd.sock")),),
-        "k0s": (cri(at("/run/k0s/containerd.sock")),),
-        "microk8s": (cri(at("/var/snap/microk8s/common/run/containerd.sock")),),
+        "containerd": (cri(at(sockets.PLAIN)), ctr(at(sockets.PLAIN), certs)),
+        "k3s": (cri(at(sockets.K3S)),),
+        "rke2": (cri(at(sockets.K3S)),),
+        "k0s": (cri(at(sockets.K0S)),),
+        "microk8s": (cri(at(sockets.MICROK8S)),),
         "podman": (
             cri(at("/run/crio/crio.sock")),
             program("podman", "pull", "--quiet"),

@@ -14,6 +14,8 @@ from typing import Final, Literal
 from ..addresses import Address, ListenAddress, UnixAddress
 from ..config import AgentConfig, parse_address
 from ..errors import ConfigError
+from ..runtimes import sockets
+from ..runtimes.host import Host
 from . import last_words
 from .facts import Disk, Way
 from .holders import Holder, holder_of
@@ -23,14 +25,6 @@ GOSSIP_PORT: Final = 7946
 """Of a node to join through, where the setting names none."""
 _SEED_S: Final = 3.0
 """Bounds a connection to a node to join through, s: a lost packet's first retransmission comes after 1 s."""
-SOCKETS: Final = (
-    "/run/containerd/containerd.sock",
-    "/run/k3s/containerd/containerd.sock",
-    "/run/k0s/containerd.sock",
-    "/var/snap/microk8s/common/run/containerd.sock",
-    "/run/docker/containerd/containerd.sock",
-)
-"""Where containerd's socket is, by who installed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +131,12 @@ def start_facts(
         _folder(config.data_dir, runs_as or _user(os.geteuid())),
         path,
         unix_way(path) if path.startswith("/") else None,
-        sockets_of(root),
+        sockets.there(Host(root)),
         [seed_facts(it) for it in config.first_nodes],
         last_words.read(config.data_dir, time.time()),
         refusal,
         str(config.key_file or ""),
     )
-
-
-def sockets_of(root: Path) -> list[str]:
-    """The sockets of containerd that a machine has; `root` stands for its `/`."""
-    return [it for it in SOCKETS if (root / it.removeprefix("/")).exists()]
 
 
 def ports_of(config: AgentConfig) -> Iterator[PortFacts]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from ..runtimes import sockets
+from ..runtimes.host import Host
 from .places import Places
 
 _OF_KUBERNETES: Final = "k8s.io"
@@ -24,17 +26,11 @@ class Containerd:
     namespace: str
 
 
-_K3S: Final = Containerd("/run/k3s/containerd/containerd.sock", _OF_KUBERNETES)
-_K0S: Final = Containerd("/run/k0s/containerd.sock", _OF_KUBERNETES)
-_MICROK8S: Final = Containerd("/var/snap/microk8s/common/run/containerd.sock", _OF_KUBERNETES)
-_PLAIN: Final = "/run/containerd/containerd.sock"
-
-
 def find(places: Places) -> Containerd | None:
     """The containerd that runs the containers of a host: that of a Kubernetes, if it has one; None if none runs."""
-    for known in (_K3S, _K0S, _MICROK8S):
-        if places.at(known.socket).exists():
-            return known
-    if places.at(_PLAIN).exists():
-        return Containerd(_PLAIN, _OF_KUBERNETES if places.at(_KUBELET).exists() else _OF_PEOPLE)
-    return None
+    host = Host(places.root)
+    socket = next(iter(sockets.there(host, (*sockets.OF_KUBERNETES, sockets.PLAIN))), None)
+    if socket is None:
+        return None
+    has_kubelet = socket in sockets.OF_KUBERNETES or host.exists(_KUBELET)
+    return Containerd(socket, _OF_KUBERNETES if has_kubelet else _OF_PEOPLE)

@@ -18,9 +18,19 @@ FOLDERS: Final = (
 """Where units are, the ones that count before others first."""
 
 
+def file_of(host: Host, unit: str) -> str | None:
+    """The file of a unit that counts, by its path on the host; None if there is no such unit.
+
+    Args:
+        host: whose.
+        unit: its name, with `.service`.
+    """
+    return next((path for folder in FOLDERS if host.exists(path := f"{folder}/{unit}")), None)
+
+
 def first(host: Host, units: Sequence[str]) -> str | None:
     """The first of some units that a host has, by its name without `.service`."""
-    return next((unit for unit in units if any(host.exists(f"{folder}/{unit}.service") for folder in FOLDERS)), None)
+    return next((unit for unit in units if file_of(host, f"{unit}.service") is not None), None)
 
 
 def reload(unit: str) -> tuple[str, ...]:

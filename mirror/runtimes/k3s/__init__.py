@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from .. import Added, Change, Installed, Texts, Wanted, versions, yaml_text
+from .. import Added, Change, Installed, Texts, Wanted, sockets, versions, yaml_text
 from ..host import Host
 from . import registries
 
@@ -136,7 +136,7 @@ class K3s:
         if images:
             yield (
                 f"{its.title} imports the archives of {posixpath.dirname(images[0])} when it starts; the agent shares "
-                'these images, too, if its settings have containerd = "/run/k3s/containerd/containerd.sock"'
+                f'these images, too, if its settings have containerd = "{sockets.K3S}"'
             )
         for path, text in installed.texts.items():
             if path.endswith(_TEMPLATES) and 'template "base"' not in text and "config_path" not in text:

@@ -204,3 +204,11 @@ def test_another_mirror_is_a_plain_host_without_a_password(root: Path, url: str)
     done = CliRunner().invoke(main, ["configure", "--root", str(root), "--then", url, "--dry-run"])
     assert done.exit_code == 2
     assert "and no password" in done.output
+
+
+def test_in_a_pod_the_agent_comes_later(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, None)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    shown = invoked("configure", root)
+    assert "no agent answers at http://127.0.0.1:5000 yet" in shown.output
+    assert "systemctl start skvaller" not in shown.output
