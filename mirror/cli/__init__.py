@@ -54,11 +54,6 @@ class _OneLine(Commands):
                 raise
             place = error.filename or "standard output"
             raise click.ClickException(f"{place}: it cannot be written: {error.strerror}; make room") from None
-        except click.ClickException as error:
-            from .running_agent import printable
-
-            error.message = "\n".join(map(printable, error.message.split("\n")))  # it may quote what others say
-            raise
 
 
 @click.group(

@@ -64,8 +64,9 @@ def load(archive: str, name: str | None, key_file: Path | None, url: str, as_jso
     try:
         with shown("load", settings.line_s) as progress:
             loaded = Loader(registry, settings, progress).load(archive, wanted)
-    except ArchiveError as error:
-        raise click.ClickException(f"{'standard input' if archive == '-' else archive}: {error}") from None
+    except ArchiveError as error:  # it may quote names that stand in the archive
+        what = "standard input" if archive == "-" else archive
+        raise click.ClickException(f"{what}: {printable(str(error))}") from None
     except AgentError as error:
         raise failed(error) from None
     finally:

@@ -135,7 +135,7 @@ def test_no_text_of_an_answer_commands_a_terminal() -> None:
     }
     with pytest.raises(Refused) as refused:
         read("http://a", Answer(409, {}, b'{"error": "no \\u001b[2J"}'))
-    assert refused.value.message == "http://a: no \ufffd[2J"
+    assert refused.value.format_message() == "http://a: no \ufffd[2J"
 
 
 def test_no_cell_of_a_table_commands_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
