@@ -29,9 +29,9 @@ def load_keys(path: str | Path) -> list[bytes]:
         ConfigError: the file cannot be read, others than its owner can, or a line is no key.
     """
     try:
-        with open(path, "rb") as file:
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:  # a pipe must not block
             mode = os.fstat(file.fileno()).st_mode
-            text = file.read(_FILE_MAX_BYTES + 1)
+            text = file.read(_FILE_MAX_BYTES + 1) if stat.S_ISREG(mode) else b""
     except OSError as error:
         raise ConfigError(f"key file {path}: {error.strerror}") from error
     if not stat.S_ISREG(mode) or len(text) > _FILE_MAX_BYTES:

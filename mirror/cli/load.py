@@ -10,7 +10,16 @@ import click
 from ..errors import AgentError, ArchiveError, NameInvalid
 from ..oci.reference import Reference, Repository
 from ..settings import ArchiveSettings
-from .running_agent import NoAgent, Refused, count_text, is_on_this_machine, pulls_from_agent, show_json, size_text
+from .running_agent import (
+    NoAgent,
+    Refused,
+    count_text,
+    is_on_this_machine,
+    printable,
+    pulls_from_agent,
+    show_json,
+    size_text,
+)
 
 if TYPE_CHECKING:
     from ..archives.distribution import Distribution
@@ -55,8 +64,9 @@ def load(archive: str, name: str | None, key_file: Path | None, url: str, as_jso
     try:
         with shown("load", settings.line_s) as progress:
             loaded = Loader(registry, settings, progress).load(archive, wanted)
-    except ArchiveError as error:
-        raise click.ClickException(f"{'standard input' if archive == '-' else archive}: {error}") from None
+    except ArchiveError as error:  # it may quote names that stand in the archive
+        what = "standard input" if archive == "-" else archive
+        raise click.ClickException(f"{what}: {printable(str(error))}") from None
     except AgentError as error:
         raise failed(error) from None
     finally:
@@ -70,7 +80,7 @@ def load(archive: str, name: str | None, key_file: Path | None, url: str, as_jso
             click.echo(f"{called} is {image.digest}")
         click.echo(f"  {new}")
         if image.left_out:
-            click.echo(f"  the archive does not have {', '.join(image.left_out)}")
+            click.echo(f"  the archive does not have {printable(', '.join(image.left_out))}")
 
 
 def registry_of(url: str, command: str, key_file: Path | None, settings: ArchiveSettings) -> "Distribution":

@@ -8,7 +8,7 @@ import click
 from ..errors import NameInvalid
 from ..oci.reference import Reference, parse_image
 from .known_names import image_names
-from .running_agent import Refused, exchange, pulls_from_agent, show_json
+from .running_agent import Refused, exchange, printable, pulls_from_agent, show_json
 
 
 @click.command()
@@ -34,7 +34,7 @@ def refresh(name: str, url: str, as_json: bool) -> None:
         return
     click.echo(f"{reference} is {digest}")
     if warning:
-        click.echo(f"  upstream did not say so now: {warning}")
+        click.echo(f"  upstream did not say so now: {printable(warning)}")
 
 
 def _tag(name: str) -> Reference:

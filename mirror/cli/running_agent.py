@@ -79,13 +79,21 @@ def _names_a_place(url: str) -> bool:
         return False
 
 
-class NoAgent(click.ClickException):
+class _Quoting(click.ClickException):
+    """Its message may quote what others say."""
+
+    def format_message(self) -> str:
+        """What a person sees, line by line."""
+        return "\n".join(map(printable, self.message.split("\n")))
+
+
+class NoAgent(_Quoting):
     """No agent answers."""
 
     exit_code = 3
 
 
-class Refused(click.ClickException):
+class Refused(_Quoting):
     """The agent answers that it will not do what was asked, or cannot."""
 
 
@@ -135,7 +143,7 @@ def read(url: str, answer: Answer) -> Any:
             raise NoAgent(f"what answers at {url} is no agent's API: name that of --listen-api with --agent") from None
         text = f"{answer.status} {http.client.responses.get(answer.status, '')}"
     refused = NotUnderstood if answer.status == http.HTTPStatus.BAD_REQUEST else Refused
-    raise refused(f"{url}: {printable(str(text))}")
+    raise refused(f"{url}: {text}")
 
 
 def exchange(

@@ -11,7 +11,7 @@ from ..oci.reference import Reference, Repository, parse_image
 from ..settings import ArchiveSettings
 from .known_names import image_names
 from .load import failed, logs_in, registry_of
-from .running_agent import pulls_from_agent, show_json
+from .running_agent import printable, pulls_from_agent, show_json
 
 _EXAMPLES = """\b
 Examples:
@@ -72,7 +72,7 @@ def save(
     for row in rows:
         click.echo(f"{row['name']} is {row['digest']}", err=to_stderr)
         if row["left_out"]:
-            click.echo(f"  without {', '.join(row['left_out'])}", err=to_stderr)
+            click.echo(f"  without {printable(', '.join(row['left_out']))}", err=to_stderr)
     click.echo(f"{written:,} bytes in {shown_output}", err=to_stderr)
 
 

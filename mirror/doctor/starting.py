@@ -1,6 +1,5 @@
 """Why an agent does not start: its settings are read, and what it needs is tried, without a start."""
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -197,11 +196,16 @@ def _folder(folder: Path, runs_as: str) -> FolderFacts:
 
 def _is_locked(file: Path) -> bool:
     """Whether a process holds the lock of a folder. It is taken and given back, if nobody does."""
-    with contextlib.suppress(FileNotFoundError), file.open("rb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    try:
+        lock = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)  # the folder is another user's
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
     return False
 
 

@@ -1,5 +1,6 @@
 """Key files."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,10 @@ def test_keys_that_cannot_be_saved_are_counted_and_logged(tmp_path: Path, caplog
     assert counters.failures[Failure.KEY_FILE] == 1
     assert "were not saved" in caplog.text
     assert KEY.hex() not in caplog.text
+
+
+def test_a_pipe_in_place_of_a_key_file_is_refused_at_once(tmp_path: Path) -> None:
+    """Its folder may be the agent's, and root may read it."""
+    os.mkfifo(tmp_path / "key", 0o600)
+    with pytest.raises(ConfigError, match="must be a regular file"):
+        load_keys(tmp_path / "key")

@@ -135,9 +135,17 @@ def test_no_text_of_an_answer_commands_a_terminal() -> None:
     }
     with pytest.raises(Refused) as refused:
         read("http://a", Answer(409, {}, b'{"error": "no \\u001b[2J"}'))
-    assert refused.value.message == "http://a: no \ufffd[2J"
+    assert refused.value.format_message() == "http://a: no \ufffd[2J"
 
 
 def test_no_cell_of_a_table_commands_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     show_table(("agent",), [("10.0.0.1 \x1b[2J",)])
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_no_error_commands_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> Answer:
+        raise Refused("b says \x1b[2J\nand no more")
+
+    monkeypatch.setattr(import_module("mirror.cli.running_agent"), "exchange", refuse)
+    assert CliRunner().invoke(main, ["members"]).stderr == "Error: b says \ufffd[2J\nand no more\n"

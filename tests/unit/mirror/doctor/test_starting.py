@@ -72,6 +72,12 @@ def test_a_folder_that_another_agent_uses_is_told(tmp_path: Path) -> None:
     assert "an agent uses" in found["folder"].says
 
 
+def test_a_pipe_in_place_of_the_lock_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """The folder is the agent's, and root may ask."""
+    os.mkfifo(tmp_path / "lock")
+    assert "folder" not in wrong(tmp_path, peer=free(), gossip=free())
+
+
 def test_a_folder_of_another_user_is_told(tmp_path: Path) -> None:
     facts = start_facts(config(tmp_path, peer=free(), gossip=free()), tmp_path, lambda config: None, runs_as="nobody")
     found = {it.check: it for it in start(facts, "none", ADVICE)}

@@ -1,13 +1,21 @@
 """What members tell each other is read within bounds, and what is no note says nothing."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from typing import cast
+
 import msgspec
 import pytest
 
+import gossip
+from gossip import Address, Gossip, Member, State
+from mirror.events import Event, Kind, MemberChanged
 from mirror.images.own_tags import OwnTags
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
 from mirror.pins.records import decode
 from mirror.routers import read_note
+from mirror.routers.swim import SwimNotes
 from mirror.settings import OutageSettings
 from mirror.sources.upstream.budgets import Budgets
 from mirror.sources.words import Words
@@ -49,3 +57,19 @@ def test_a_tag_of_an_age_without_end_is_not_believed() -> None:
     own, tag = OwnTags(None), "docker.io/library/a:b"
     own.heard(msgspec.msgpack.encode([[tag, str(Digest.of(b"")), 1, float("inf")]]))
     assert own.tag(Reference.parse(tag)) is None
+
+
+def test_who_has_no_name_of_a_member_is_in_no_event() -> None:
+    """Gossip lets a stranger be called what it likes; a name with spaces looks like a sentence of the log."""
+    place = Address("10.0.0.2", 7946)
+
+    class Played:
+        async def events(self) -> AsyncIterator[gossip.Event]:
+            for name in ("b left the cluster", "b"):
+                yield gossip.MemberJoined(Member(name, place, 1, 1, State.ALIVE, b"", 0.0))
+
+    happened: list[Event] = []
+    notes = SwimNotes(happened.append)
+    notes.join(cast("Gossip", Played()))
+    asyncio.run(notes.follow({}))
+    assert happened == [MemberChanged(Kind.MEMBER_JOINED, "b", str(place))]
