@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .event_lines import Loudness, loudness_of, sources_text, text_of
-from .members import budget_line, outage_line
+from .members import budget_line
 from .running_agent import printable, short_name, size_text
 
 Row: TypeAlias = Mapping[str, Any]
@@ -22,7 +22,7 @@ _BAR: Final = 10
 """Characters of a bar of progress."""
 _FRAME: Final = 12
 """Lines that heads, empty lines, and lines that say how much more there is take at most."""
-_TROUBLES_MAX: Final = 6
+_PROBLEMS_MAX: Final = 6
 """Bounds what is shown on a terminal of what is wrong; the worst comes first."""
 _WHOLE: Final = 16
 """Characters up to which a column that is not flexible never becomes narrower."""
@@ -40,10 +40,10 @@ def picture(status: Row, events: Sequence[Row], silence: str, height: int | None
         height: of the terminal, in lines; None: whatever it takes.
         width: of the terminal, in columns.
     """
-    troubles = list(_troubles(status))
+    problems = list(_problems(status))
     if height is not None:
-        troubles = troubles[:_TROUBLES_MAX]
-    taken = _FRAME + len(status["budgets"]) + sum(-(-len(line) // width) for line in troubles) + bool(silence)
+        problems = problems[:_PROBLEMS_MAX]
+    taken = _FRAME + len(status["budgets"]) + sum(-(-len(line) // width) for line in problems) + bool(silence)
     room = None if height is None else max(3 * _LEAST, height - taken)
     parts: list[RenderableType] = [_head(status)]
     if silence:
@@ -52,8 +52,8 @@ def picture(status: Row, events: Sequence[Row], silence: str, height: int | None
     parts += ["", _pulls(status["pulls"], None if room is None else max(_LEAST, room // 4))]
     if lines := [budget_line(row) for row in status["budgets"]]:
         parts += ["", _line("budgets", "bold"), *(_line(f" {line}") for line in lines)]
-    if troubles:
-        parts += ["", _line("what is wrong", "bold"), *troubles]
+    if problems:
+        parts += ["", _line("what is wrong", "bold"), *problems]
     shown = events if room is None else list(events)[-max(_LEAST, room // 4) :]
     if shown:
         parts += ["", _line("events", "bold"), *map(_event, shown)]
@@ -113,15 +113,11 @@ def _pull(row: Row) -> list[Text]:
     ]
 
 
-def _troubles(status: Row) -> Iterable[Text]:
+def _problems(status: Row) -> Iterable[Text]:
     for problem in status["problems"]:
         where = f" (on {problem['on']})" if problem["on"] else ""
         style = "red" if problem["severity"] == "error" else "yellow"
         yield _line(f" {problem['what']} {problem['advice']} {problem['command']}{where}", style)
-    known = " ".join(problem["what"] for problem in status["problems"])
-    for outage in status["outages"]:
-        if outage["registry"] not in known:
-            yield _line(f" {outage_line(outage)}", "red")
 
 
 def _event(row: Row) -> Text:

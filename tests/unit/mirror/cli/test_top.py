@@ -42,10 +42,11 @@ STATUS: dict[str, Any] = {
         {"registry": "docker.io", "remaining": 3, "limit": 100, "wait_s": 0.0, "refused": "nothing", "window_s": 21600,
          "source": "", "age_s": 4.0}
     ],
-    "outages": [{"registry": "ghcr.io", "out_s": 12.0, "members": []}],
     "problems": [
         {"severity": "error", "what": "n2 is dead.", "advice": "Start it again:", "command": "systemctl start skvaller",
-         "on": "n2"}
+         "on": "n2"},
+        {"severity": "error", "what": "ghcr.io has not answered this node for 12 s.", "advice": "See what it says",
+         "command": "skvaller doctor", "on": ""},
     ],
 }  # fmt: skip
 
@@ -90,7 +91,7 @@ def test_a_look_has_members_pulls_budgets_what_is_wrong_and_events_in_80_columns
     names = [line.split()[0] for line in shown[3:6]]
     assert names == ["n2", "n3", "n1"], "first who is not alive, then who sends most"
     for words in ("app:1.0", " 50%", "upstream 10.0 MiB, n3", "3 of 100 pulls left", "n2 is dead. Start it again:",
-                  "ghcr.io: it has not answered this node for 12 s", "n2 is dead (10.0.0.2:7946)"):  # fmt: skip
+                  "ghcr.io has not answered this node for 12 s.", "n2 is dead (10.0.0.2:7946)"):  # fmt: skip
         assert words in text
 
 
