@@ -22,11 +22,12 @@ from ..doctor.checks import Check, examine
 from ..doctor.settings import FoundSettings
 from ..installation.places import SETTINGS_FILE, UNIT
 from ..interfaces import machine_addresses
+from ..quantities import count_text
 from ..runtimes.host import Host
 from ..runtimes.units import file_of
 from ..service import Service
 from .agent_settings import found_settings
-from .running_agent import NoAgent, agent_url, asks_agent, count_text, exchange, is_on_this_machine, printable, read
+from .running_agent import NoAgent, agent_url, asks_agent, exchange, is_on_this_machine, printable, read
 
 if TYPE_CHECKING:
     from ..doctor.patient import Machine

@@ -7,7 +7,8 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from .running_agent import count_text, printable, short_name, size_text, time_text
+from ..quantities import count_text, size_text, time_text
+from .running_agent import printable, short_name
 
 Row: TypeAlias = Mapping[str, Any]
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from ..quantities import time_text
 from .known_names import image_names
-from .running_agent import ask, asks_agent, authority_text, short_digest, show_json, show_table, time_text
+from .running_agent import ask, asks_agent, authority_text, short_digest, show_json, show_table
 
 
 @click.command()

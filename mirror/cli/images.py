@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import click
 
+from ..quantities import size_text, time_text
 from .known_names import image_names
-from .running_agent import ask, asks_agent, short_digest, short_name, show_json, show_table, size_text, time_text
+from .running_agent import ask, asks_agent, short_digest, short_name, show_json, show_table
 
 _ORDERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Any]]] = {
     "name": lambda row: (not row["reference"], row["reference"], row["digest"]),

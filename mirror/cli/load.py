@@ -9,17 +9,9 @@ import click
 
 from ..errors import AgentError, ArchiveError, NameInvalid
 from ..oci.reference import Reference, Repository
+from ..quantities import count_text, size_text
 from ..settings import ArchiveSettings
-from .running_agent import (
-    NoAgent,
-    Refused,
-    count_text,
-    is_on_this_machine,
-    printable,
-    pulls_from_agent,
-    show_json,
-    size_text,
-)
+from .running_agent import NoAgent, Refused, is_on_this_machine, printable, pulls_from_agent, show_json
 
 if TYPE_CHECKING:
     from ..archives.distribution import Distribution

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import click
 
+from ..quantities import size_text
 from ..tables import parse_duration
 from .jobs import progress
 from .known_names import image_names
 from .orders import order, orders_agent
-from .running_agent import ask, asks_agent, short_digest, short_name, show_json, show_table, size_text
+from .running_agent import ask, asks_agent, short_digest, short_name, show_json, show_table
 
 _LOOK_S: Final = 1.0
 """Time between two looks whether copies are there, s."""

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
+from ..quantities import size_text
 from .jobs import follow
 from .known_names import image_names, member_names
 from .orders import order, orders_agent
-from .running_agent import short_name, show_json, show_table, size_text
+from .running_agent import short_name, show_json, show_table
 
 
 @click.command()

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
+from ..quantities import count_text, size_text
 from ..tables import parse_duration, parse_size
 from .known_names import image_names
 from .orders import order, orders_agent
-from .running_agent import count_text, short_digest, show_json, show_table, size_text
+from .running_agent import short_digest, show_json, show_table
 
 _RUNTIME = "containerd's own copy is never touched: remove that with `ctr images rm`, or let the kubelet do it"
 

@@ -8,9 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..quantities import size_text
 from .event_lines import Loudness, loudness_of, sources_text, text_of
 from .members import budget_line
-from .running_agent import printable, short_name, size_text
+from .running_agent import printable, short_name
 
 Row: TypeAlias = Mapping[str, Any]
 

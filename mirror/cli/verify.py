@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import click
 
+from ..quantities import count_text, size_text
 from .jobs import follow
 from .orders import order, orders_agent
 from .pins import Copies
-from .running_agent import count_text, exchange, read, short_digest, short_name, show_json, show_table, size_text
+from .running_agent import exchange, read, short_digest, short_name, show_json, show_table
 
 _AT_ONCE: Final = 200
 """Images that one order names: their names fit into its body."""

@@ -8,17 +8,9 @@ from typing import Any, Final
 
 import click
 
+from ..quantities import size_text, time_text
 from .known_names import image_names
-from .running_agent import (
-    ask,
-    asks_agent,
-    authority_text,
-    short_digest,
-    show_json,
-    show_table,
-    size_text,
-    time_text,
-)
+from .running_agent import ask, asks_agent, authority_text, short_digest, show_json, show_table
 
 _NAMES_SHOWN_MAX: Final = 4
 """Members that stand in one cell of a table; of more, the number does."""

@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from ..service import Service
 
 Firewall = Literal["ufw", "firewalld", "nft"]
+
+SET_CLOCK: Final = "timedatectl set-ntp true; timedatectl timesync-status    # chronyc makestep, where chrony runs"
 
 
 @dataclass(frozen=True, slots=True)

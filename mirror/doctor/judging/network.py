@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Final
 
+from ...quantities import count_text, time_text
 from .. import Finding, Verdict, error, ok, skipped, warning
-from ..advice import Advice
+from ..advice import SET_CLOCK, Advice
 from ..facts import Datagram, MemberFacts, NodeFacts
-from .words import SET_CLOCK, span, times
 
 _CLOCK_WARNING_S: Final = 5.0
 """Difference of two clocks, s, from which it is told: more than the way of a question takes, so it is real, and lines
@@ -193,7 +193,7 @@ def clock(members: Sequence[MemberFacts]) -> list[Finding]:
         return [skipped("clock", "no other member told its time")]
     far = {name: seconds for name, seconds in ahead.items() if abs(seconds) >= _CLOCK_WARNING_S}
     if not far:
-        return [ok("clock", f"as that of {times(len(ahead), 'member')}, within {_CLOCK_WARNING_S:g} s")]
+        return [ok("clock", f"as that of {count_text(len(ahead), 'member')}, within {_CLOCK_WARNING_S:g} s")]
     means = (
         "Lines of logs cannot be compared. From minutes on tokens of registries are not valid, and from days on "
         "certificates."
@@ -201,12 +201,14 @@ def clock(members: Sequence[MemberFacts]) -> list[Finding]:
     middle, spread = median(far.values()), max(far.values()) - min(far.values())
     if len(far) > max(1, len(ahead) / 2) and spread < _CLOCK_WARNING_S:
         relation = "behind" if middle > 0 else "ahead of"
-        says = f"this node's clock is {span(abs(middle))} {relation} those of most members ({', '.join(sorted(far))})"
+        says = (
+            f"this node's clock is {time_text(abs(middle))} {relation} those of most members ({', '.join(sorted(far))})"
+        )
         return [Finding("clock", _how_bad(middle), says, means, SET_CLOCK)]
     found = []
     for name, seconds in sorted(far.items()):
         relation = "ahead of" if seconds > 0 else "behind"
-        says = f"{name}'s clock is {span(abs(seconds))} {relation} this node's"
+        says = f"{name}'s clock is {time_text(abs(seconds))} {relation} this node's"
         where = f"on {name}, or here if that one is right: " if len(ahead) == 1 else f"on {name}: "
         found.append(Finding("clock", _how_bad(seconds), says, means, where + SET_CLOCK))
     return found

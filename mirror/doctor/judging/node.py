@@ -4,11 +4,11 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from ...quantities import count_text, size_text
 from ...service import Service
 from .. import Finding, Verdict, error, ok, skipped, warning
-from ..advice import Advice
+from ..advice import SET_CLOCK, Advice
 from ..facts import Disk, NodeFacts
-from .words import SET_CLOCK, size, times
 
 _LOW_BYTES: Final = 1 << 30
 """Free bytes of a disk below which somebody should look: an image has some 100 MiB, and others write as well."""
@@ -114,11 +114,11 @@ def cluster(facts: NodeFacts, alive: int, advice: Advice) -> list[Finding]:
     """Whether it has found the others."""
     if not facts.alone:
         if facts.candidates:
-            says = f"{times(facts.candidates, 'node')} that was heard of does not answer this node over UDP"
+            says = f"{count_text(facts.candidates, 'node')} that was heard of does not answer this node over UDP"
             means = "Somebody joins at this moment; or a firewall drops UDP, here or there: then it does not get in."
             return [warning("cluster", says, means, advice.open_port(facts.gossip_port, "udp"))]
         if alive:
-            return [ok("cluster", f"it sees {times(alive, 'other member')}")]
+            return [ok("cluster", f"it sees {count_text(alive, 'other member')}")]
         if facts.seeds:
             return [warning("cluster", "it has reached no other member yet", "It joins at this moment.", _AGAIN)]
         return [ok("cluster", "it is a cluster of its own: it has no node to join through")]
@@ -199,12 +199,12 @@ def disk_itself(facts: Disk, to_come_bytes: int, advice: Advice) -> list[Finding
         return [
             error(
                 "disk",
-                f"the disk of {facts.folder} is full: {size(facts.free_bytes)} are free",
+                f"the disk of {facts.folder} is full: {size_text(facts.free_bytes)} are free",
                 "Nothing can be kept there.",
                 _largest(facts),
             )
         ]
-    says = f"{size(facts.free_bytes)} are free for {facts.folder}"
+    says = f"{size_text(facts.free_bytes)} are free for {facts.folder}"
     if facts.free_bytes < min(_LOW_BYTES, facts.total_bytes / 10):
         return [warning("disk", says, "It is nearly full.", _largest(facts))]
     if facts.free_inodes is not None and facts.free_inodes < _LOW_INODES:
@@ -217,11 +217,11 @@ def disk_itself(facts: Disk, to_come_bytes: int, advice: Advice) -> list[Finding
             )
         ]
     if to_come_bytes > facts.free_bytes:
-        fits = size(max(64 << 20, facts.free_bytes - _LOW_BYTES))
+        fits = size_text(max(64 << 20, facts.free_bytes - _LOW_BYTES))
         return [
             warning(
                 "disk",
-                f"{says}, and the cache may grow by {size(to_come_bytes)}",
+                f"{says}, and the cache may grow by {size_text(to_come_bytes)}",
                 "The disk is full before the cache is: then older content goes, and other programs fail.",
                 advice.set("cache-size", fits.replace(" ", "")),
             )
@@ -325,4 +325,4 @@ def keys(answer: Mapping[str, Any], has_key: bool, advice: Advice) -> list[Findi
     if found:
         return found
     alike = f"key {mine[0]}" if len(mine) == 1 else f"keys {', '.join(mine)}"
-    return [ok("keys", f"{times(len(answer['members']), 'member')} with the same {alike}")]
+    return [ok("keys", f"{count_text(len(answer['members']), 'member')} with the same {alike}")]

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
+from ...quantities import time_text
 from ...sources import Looked
 from .. import Finding, Verdict, ok, skipped, warning
 from ..advice import Advice
 from ..facts import UpstreamFacts
-from .words import span
 
 _FEW: Final = 0.1
 """Share of a registry's requests that are left, below which somebody should look."""
@@ -96,7 +96,7 @@ def _budgets(facts: UpstreamFacts) -> list[Finding]:
             found.append(
                 warning(
                     "upstream",
-                    f"{facts.registry} lets nobody pull{whose} for {span(it.wait_s)}",
+                    f"{facts.registry} lets nobody pull{whose} for {time_text(it.wait_s)}",
                     "What no member holds waits until then.",
                     mend,
                 )

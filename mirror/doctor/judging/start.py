@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
+from ...quantities import time_text
 from .. import Finding, Verdict, error, ok
 from ..advice import Advice
 from ..starting import FolderFacts, PortFacts, SeedFacts, StartFacts
 from .node import containerd_socket, disk_itself
-from .words import span
 
 _TAKEN: Final = "in use"
 _ENDS: Final = "The agent ends with status 2, and is not started again."
@@ -65,7 +65,7 @@ def _agent(facts: StartFacts, found: Sequence[Finding], why_none: str, advice: A
     is_kept = facts.folder.disk.is_read_only or any(it.verdict is Verdict.ERROR and it.check in _NEEDED for it in found)
     if facts.ended is not None:
         ago, text = facts.ended
-        says += f". The last one ended {span(ago)} ago: {text}"
+        says += f". The last one ended {time_text(ago)} ago: {text}"
         if "is also the name of the node at" in text:
             return error(
                 "name",

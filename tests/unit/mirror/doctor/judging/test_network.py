@@ -122,7 +122,7 @@ def test_the_clock_that_differs_from_most_is_the_wrong_one() -> None:
     assert "this node's clock is 60 min behind" in ours.says
     assert ours.verdict is Verdict.ERROR
     theirs = wrong(network.clock([member("a", 0.1), member("b", -8.0), member("c", 0.2)]))
-    assert "b's clock is 8.0 s behind this node's" in theirs.says
+    assert "b's clock is 8 s behind this node's" in theirs.says
     assert theirs.verdict is Verdict.WARNING
     assert theirs.command.startswith("on b: ")
     one_of_two = wrong(network.clock([member("a", 0.1), member("b", 3600.0)]))
