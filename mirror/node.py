@@ -36,7 +36,6 @@ from .app.examination.stack import Examination
 from .app.left_out import LeftOut
 from .app.pinning import Pinning
 from .app.private import PrivateContent
-from .app.problems import Service
 from .app.pulls import Pulls
 from .app.push import PushEndpoint, PushStack
 from .app.servers import Served, make_servers
@@ -77,6 +76,7 @@ from .registry_state import RegistryState
 from .routers import Listener, Peer, Topic
 from .routers.dht import DhtRouter, DhtSettings, KeysAreFixed
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id, load_keys
+from .service import Service
 from .settings import ChannelSettings, ContainerdSettings, Settings
 from .sources.chain import Chain
 from .sources.peers.auth import PeerAuth
@@ -195,7 +195,7 @@ class Node:
             budgets=self._registries.shown_budgets,
             outages=self._registries.shown_outages,
             version=__version__,
-            service=Service.KUBERNETES if "KUBERNETES_SERVICE_HOST" in os.environ else Service.SYSTEMD,
+            service=Service.of(os.environ),
             cache_limit_bytes=self._config.cache_size,
             troubles=fetching.health.troubles,
             pace=lambda source: fetching.throughput.recent_rate(source, time.monotonic()),

@@ -6,31 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from ..service import Service
+
 _SHOWN_MAX: Final = 50
 """Bounds the pins that are shown to lack copies: who has more of them looks at `skvaller pins`."""
 _LOW_SHARE: Final = 0.1
 """The share of a registry's budget, left over, at which an operator may want to do something."""
-_POD: Final = "pod -A -l app.kubernetes.io/name=skvaller --field-selector spec.nodeName="
-"""The pod of an agent, as the chart labels it; its name in the cluster is that of the node."""
-
-
-class Service(enum.Enum):
-    """What starts the agents of this cluster, and so how an operator looks at one, and starts it again."""
-
-    SYSTEMD = enum.auto()
-    KUBERNETES = enum.auto()
-
-    def log(self, name: str, *, is_here: bool = False) -> tuple[str, str]:
-        """The command that says what became of the agent of a member, and the member on whose machine to give it."""
-        if self is Service.KUBERNETES:
-            return f"kubectl describe {_POD}{name}", ""
-        return "journalctl -u skvaller --since -1h", "" if is_here else name
-
-    def restart(self, name: str, *, is_here: bool = False) -> tuple[str, str]:
-        """The command that starts it again, and the member on whose machine to give it."""
-        if self is Service.KUBERNETES:
-            return f"kubectl delete {_POD}{name}", ""
-        return "systemctl restart skvaller", "" if is_here else name
 
 
 class Severity(enum.StrEnum):
@@ -91,6 +72,17 @@ class Facts:
     unreadable: int
     without_room: int
 
+    def log(self, name: str) -> tuple[str, str]:
+        """The command that says what became of the agent of a member, and the member on whose machine to give it."""
+        return self.service.log(name), self._on(name)
+
+    def restart(self, name: str) -> tuple[str, str]:
+        """The command that starts it again, and the member on whose machine to give it."""
+        return self.service.restart(name), self._on(name)
+
+    def _on(self, name: str) -> str:
+        return "" if name == self.me or self.service.is_asked_anywhere else name
+
 
 def problems_of(facts: Facts) -> list[dict[str, Any]]:
     """What is wrong, the worst first, as rows of JSON."""
@@ -105,7 +97,7 @@ def _node(facts: Facts) -> Iterator[Problem]:
             Severity.WARNING,
             "This agent is starting or leaving, and is not ready for pulls.",
             "It should be within seconds. If it is not, see why",
-            *facts.service.log(facts.me, is_here=True),
+            *facts.log(facts.me),
         )
     if facts.alone:
         yield Problem(
@@ -145,7 +137,7 @@ def _members(facts: Facts) -> Iterator[Problem]:
                 Severity.ERROR,
                 f"{name} is dead: {row['means']}.",
                 "Start it again; if it is gone for good, it is forgotten within a day. To start it",
-                *facts.service.restart(name),
+                *facts.restart(name),
             )
         elif row["state"] == "suspect":
             yield Problem(Severity.WARNING, f"{name}: {row['means']}.", "If that lasts, see why",
@@ -161,7 +153,7 @@ def _members(facts: Facts) -> Iterator[Problem]:
                 Severity.WARNING,
                 f"{name} died and came back several times.",
                 "See why",
-                *facts.service.log(name),
+                *facts.log(name),
             )
         if (said := row["contradicts"]) is not None:
             yield Problem(
@@ -182,14 +174,14 @@ def _registries(facts: Facts) -> Iterator[Problem]:
                 Severity.ERROR,
                 f"{name} lets nobody pull for another {row['wait_s']:.0f} s. What members hold is served.",
                 login,
-                *facts.service.restart(facts.me, is_here=True),
+                *facts.restart(facts.me),
             )
         elif left is not None and limit and left <= _LOW_SHARE * limit:
             yield Problem(
                 Severity.WARNING,
                 f"{name} lets this address pull {left} of {limit} times more.",
                 login,
-                *facts.service.restart(facts.me, is_here=True),
+                *facts.restart(facts.me),
             )
     for row in facts.outages:
         name, whom = row["registry"], list(row["members"])

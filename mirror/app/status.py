@@ -19,12 +19,13 @@ from ..fetch import Progress, Record
 from ..images.tag_trust import Contradiction
 from ..metrics import Metrics
 from ..routers import MemberStatus
+from ..service import Service
 from ..settings import AppSettings
 from ..sources import UPSTREAM
 from .find import Find
 from .member_rows import member_row
 from .origin import UNNAMED
-from .problems import Facts, Service, problems_of
+from .problems import Facts, problems_of
 from .progress import ClientPull, pulls_in_progress
 from .recent import Recent
 

@@ -16,6 +16,7 @@ import click
 from ..config import AgentConfig
 from ..errors import ConfigError, NameInvalid
 from ..oci.reference import parse_registry
+from ..service import Service
 from ..settings import RuntimeSettings
 from ..sources.upstream.registries import known_registries
 from .kubernetes import OrKubernetes
@@ -271,7 +272,7 @@ def _silence(url: str) -> str | None:
     try:
         answer = exchange(url, "/healthz", timeout_s=RuntimeSettings().answer_s)
     except NoAgent:
-        if "KUBERNETES_SERVICE_HOST" in os.environ:  # in a pod this runs before the agent
+        if Service.of(os.environ) is Service.KUBERNETES:  # in a pod this runs before the agent
             return f"no agent answers at {url} yet, so runtimes go on asking the registries themselves until one does"
         return (
             f"no agent answers at {url}, so runtimes go on asking the registries themselves: "

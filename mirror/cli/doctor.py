@@ -1,6 +1,7 @@
 """`skvaller doctor`: is this node well, and if not, what mends it."""
 
 import json
+import os
 import shutil
 import socket
 import sys
@@ -23,6 +24,7 @@ from ..installation.places import SETTINGS_FILE, UNIT
 from ..interfaces import machine_addresses
 from ..runtimes.host import Host
 from ..runtimes.units import file_of
+from ..service import Service
 from .agent_settings import found_settings
 from .running_agent import NoAgent, agent_url, asks_agent, count_text, exchange, is_on_this_machine, printable, read
 
@@ -136,9 +138,11 @@ def _refuse(config: AgentConfig) -> None:
 
 def _advice(settings: FoundSettings, root: Path) -> Advice:
     firewall: Firewall = "ufw" if shutil.which("ufw") else "firewalld" if shutil.which("firewall-cmd") else "nft"
-    has_unit = file_of(Host(root), UNIT) is not None
+    service = Service.of(os.environ)
+    if service is Service.SYSTEMD and file_of(Host(root), UNIT) is None:
+        service = Service.BY_HAND
     file = settings.origin if settings.origin.endswith(".toml") else SETTINGS_FILE
-    return Advice(firewall, has_unit, file)
+    return Advice(firewall, service, file, settings.config.name if settings.config is not None else "")
 
 
 def _worked_through(

@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
+
+from ..service import Service
 
 Firewall = Literal["ufw", "firewalld", "nft"]
-
-_SERVICE: Final = "skvaller"
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +15,15 @@ class Advice:
 
     Args:
         firewall: the program that rules its firewall. Other members are taken to have the same.
-        has_unit: whether the agent is a unit of systemd here.
+        service: what starts the agent here. Other members are taken to have the same.
         config: the agent's file of settings, as far as it is known.
+        name: the agent's; empty if it is not known.
     """
 
     firewall: Firewall = "nft"
-    has_unit: bool = True
+    service: Service = Service.SYSTEMD
     config: str = "/etc/skvaller/agent.toml"
+    name: str = ""
 
     def open_port(self, port: int, protocol: Literal["tcp", "udp"], on: str = "") -> str:
         """Let packets for a port in.
@@ -51,22 +53,22 @@ class Advice:
     @property
     def restart(self) -> str:
         """Have the agent read its settings again."""
-        return f"systemctl restart {_SERVICE}" if self.has_unit else "start the agent again"
+        return self.service.restart(self.name)
 
     @property
     def start(self) -> str:
         """Start the agent."""
-        return f"systemctl enable --now {_SERVICE}" if self.has_unit else f"skvaller agent --config {self.config}"
+        return self.service.start(self.name, self.config)
 
     @property
     def log(self) -> str:
         """Read what the agent last wrote."""
-        return f"journalctl -u {_SERVICE} -n 50" if self.has_unit else "read the last lines that the agent wrote"
+        return self.service.log(self.name)
 
     @property
     def start_and_look(self) -> str:
         """Start the agent, and see what it says."""
-        return f"{self.start}; {self.log}" if self.has_unit else self.start
+        return self.start if self.service is Service.BY_HAND else f"{self.start}; {self.log}"
 
     def set(self, setting: str, value: str | list[str]) -> str:
         """Change a setting of the agent, and have it read that."""

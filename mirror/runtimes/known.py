@@ -24,7 +24,7 @@ RUNTIMES: Final[tuple[Runtime, ...]] = (
     Docker(),
     BuildKit(),
 )
-"""In the order in which they are shown. One more is a line here, and a row of README and docs/runtimes.md."""
+"""In the order in which they are shown. One more is a line here, and a row of docs/runtimes.md."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from yarl import URL
 
 from mirror.access import AccessStack, PrivatePolicies
 from mirror.app import Backend, ClientEndpoint, Find, NodeStatus, PeerEndpoint, StatusEndpoint, client_app
-from mirror.app.problems import Service
 from mirror.cluster.throughput import SlowReports
 from mirror.errors import PeerError, Reason
 from mirror.fetch.stack import FetchStack
@@ -37,6 +36,7 @@ from mirror.oci.digest import Algorithm, Digest
 from mirror.oci.manifest import DOCKER_LIST, MANIFEST_MAX_BYTES, OCI_INDEX, OCI_MANIFEST, SCHEMA_1
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import Peer
+from mirror.service import Service
 from mirror.settings import ImageSettings, Settings
 from mirror.sources import HOP_HEADER, Standing
 from mirror.sources.chain import MARKS_MAX, VIA_HEADER, Chain, mark_of

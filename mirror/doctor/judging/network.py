@@ -67,7 +67,7 @@ def _to(it: MemberFacts, advice: Advice) -> list[Finding]:
         if way.is_open:
             continue
         if _REFUSED in way.problem.lower():
-            mend = f"on {it.name}: ss -ltn sport = :{port}; systemctl restart skvaller"
+            mend = f"on {it.name}: ss -ltn sport = :{port}; {advice.service.restart(it.name)}"
         else:
             mend = advice.open_port(port, "tcp", it.name)
         says = f"this node does not reach {it.name}'s {what} port {it.host}:{port} over TCP: {way.problem}"

@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from ...service import Service
 from .. import Finding, Verdict, error, ok, skipped, warning
 from ..advice import Advice
 from ..facts import Disk, NodeFacts
@@ -239,7 +240,7 @@ def files(facts: NodeFacts, advice: Advice) -> list[Finding]:
     says = f"{used:,} of {allowed:,} files and sockets are open"
     mend = (
         "systemctl edit skvaller    # [Service] LimitNOFILE=65536, then systemctl restart skvaller"
-        if advice.has_unit
+        if advice.service is Service.SYSTEMD
         else "ulimit -Hn 65536 before the agent is started"
     )
     if used > _NEARLY_ALL * allowed:

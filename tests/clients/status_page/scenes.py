@@ -12,7 +12,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from mirror.app import BudgetStatus, Find, NodeStatus, NoPages, OutageStatus, StatusEndpoint, StatusPage, api_app
-from mirror.app.problems import Service
 from mirror.app.progress import ClientPull
 from mirror.cluster.health import Trouble
 from mirror.events import Entry, Kind, MemberChanged, PullEnded
@@ -22,6 +21,7 @@ from mirror.metrics import Metrics
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
 from mirror.routers import MemberStatus, Peer, Serves
+from mirror.service import Service
 from mirror.settings import AppSettings
 
 MIB = 1 << 20

@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 README = (Path(__file__).parents[3] / "README.md").read_text()
 RIVALS = re.compile(r"\b(Spegel|serf|nginx|docker-registry|DHT|pull-through cache|[Ww]ithout a mirror)\b")
-DESCRIPTIONS = (
-    "There is no database, no leader, no DHT.",
-    "They use real containerd, podman, Docker, skopeo and docker-registry, in network namespaces.",
-)
+DESCRIPTIONS = ("There is no database, no leader, no DHT.",)
 """Sentences that name others, and claim nothing against them."""
 
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from mirror.app.problems import Facts, Service, problems_of
+from mirror.app.problems import Facts, problems_of
+from mirror.service import Service
 
 
 def member(name: str = "n2", **values: Any) -> dict[str, Any]:

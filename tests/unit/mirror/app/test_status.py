@@ -8,7 +8,6 @@ import pytest
 from starlette.requests import Request
 
 from mirror.app import Find, NodeStatus, StatusEndpoint
-from mirror.app.problems import Service
 from mirror.cluster.health import Trouble
 from mirror.errors import NameInvalid
 from mirror.fetch.record import Record
@@ -17,6 +16,7 @@ from mirror.metrics import Metrics
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
 from mirror.routers import MemberStatus, Peer, Serves
+from mirror.service import Service
 from mirror.settings import ImageSettings
 
 PEER = Peer("b", "2001:db8::2", 5001)

@@ -16,7 +16,7 @@ from mirror.stores.folder_lock import locked
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ADVICE = Advice(has_unit=True)
+ADVICE = Advice()
 
 
 def config(folder: Path, **flags: str) -> AgentConfig:
