@@ -278,6 +278,7 @@ def test_the_chart_passes_helms_own_look() -> None:
         ({"upstreamCredentials": {"registries": {"ghcr.io": {"username": "bot"}}}}, "ghcr.io"),
         ({"terminationGracePeriodSeconds": 5}, "/terminationGracePeriodSeconds"),
         ({"agent": {"registries": [{"name": "docker.io", "url": ["https://u:p@a"]}]}}, "/agent/registries/0/url/0"),
+        ({"agent": {"settings": {"upstream": ["a=https://u:p@b"]}}}, "/agent/settings/upstream/0"),
         ({"containerd": {"additionalMirrorTargets": ["http://u:p@10.0.0.5"]}}, "/containerd/additionalMirrorTargets/0"),
         ({"persistence": {"hostPath": "/etc"}}, "/persistence/hostPath"),
         ({"persistence": {"hostPath": "/var/lib/../../etc"}}, "/persistence/hostPath"),
