@@ -13,8 +13,7 @@ from ..config import AgentConfig
 from ..errors import ConfigError
 from ..runtimes import Wanted, sockets
 from ..runtimes.host import Host
-from ..runtimes.known import Finding as Found
-from ..runtimes.known import find
+from ..runtimes.known import Found, find
 from ..sources.upstream.registries import known_registries
 from . import Finding, Verdict, ok, skipped
 from .advice import Advice

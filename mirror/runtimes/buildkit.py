@@ -19,8 +19,8 @@ from .edits import (
     inserted,
     item_cuts,
     item_places,
-    line_end,
     marked,
+    newline_of,
     occurrences,
     toml,
 )
@@ -179,7 +179,7 @@ def _settings(wanted: Wanted) -> list[_Setting]:
 
 def _places(text: str, setting: _Setting, made: int) -> Iterator[Insertion]:
     """Where a setting can be written, in the style of the file."""
-    end = line_end(text)
+    end = newline_of(text)
     if not made:
         yield from item_places(text, _LIST, json.dumps(setting.value))
         return

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from . import Added, Addition, Change, Installed, NotUnderstood, Texts, Wanted, units, versions
-from .edits import MARK, Insertion, cut, indent_at, inserted, item_cuts, item_places, line_end, marked, occurrences
+from .edits import MARK, Insertion, cut, indent_at, inserted, item_cuts, item_places, marked, newline_of, occurrences
 from .host import Host
 from .users import users
 
@@ -102,7 +102,7 @@ def _add(path: str, text: str | None, mirror: str) -> Addition | None:
 
 def _places(text: str, item: str, is_listed: bool) -> Iterator[Insertion]:
     """Where a mirror can be written, in the style of the file."""
-    end = line_end(text)
+    end = newline_of(text)
     if is_listed:
         yield from item_places(text, _LIST, item)
         return

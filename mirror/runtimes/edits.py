@@ -60,7 +60,7 @@ def occurrences(text: str, snippet: str) -> Iterator[tuple[int, int]]:
     A table that was added to a text without a last line end brought that, too. Where others have gone on behind the
     table, the line before needs it.
     """
-    line = line_end(snippet)
+    line = newline_of(snippet)
     ends_line = snippet.startswith(f"{line}{line}[")
     end = len(text) + len(snippet)
     while snippet and (found := text.rfind(snippet, 0, end)) >= 0:
@@ -97,7 +97,7 @@ def item_cuts(text: str, item: str) -> Iterator[tuple[int, int]]:
             yield found.span()
 
 
-def line_end(text: str) -> str:
+def newline_of(text: str) -> str:
     """How the lines of a text end, as its first one does."""
     return "\r\n" if re.search(r"\r?\n", text + "\n")[0] == "\r\n" else "\n"  # type: ignore[index]
 

@@ -28,7 +28,7 @@ RUNTIMES: Final[tuple[Runtime, ...]] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Found:
     """A runtime that a host has.
 
     Args:
@@ -49,7 +49,7 @@ class Finding:
         return self.change is not None and not self.change.files
 
 
-def find(root: Path, wanted: Wanted, runtimes: Sequence[Runtime] = RUNTIMES) -> list[Finding]:
+def find(root: Path, wanted: Wanted, runtimes: Sequence[Runtime] = RUNTIMES) -> list[Found]:
     """The runtimes of a host; reads files, runs and writes nothing.
 
     Args:
@@ -66,7 +66,7 @@ def find(root: Path, wanted: Wanted, runtimes: Sequence[Runtime] = RUNTIMES) -> 
             if installed is None:
                 continue
             version = installed.version
-            found.append(Finding(runtime.name, version, runtime.add(installed, wanted)))
+            found.append(Found(runtime.name, version, runtime.add(installed, wanted)))
         except ConfigError as error:
-            found.append(Finding(runtime.name, version, None, str(error)))
+            found.append(Found(runtime.name, version, None, str(error)))
     return found

@@ -14,7 +14,7 @@ from typing import Final
 import tomlkit
 
 from . import Added, Addition, Change, Installed, NotUnderstood, Texts, Wanted, units, versions
-from .edits import MARK, Insertion, cut, inserted, line_end, marked, occurrences, toml
+from .edits import MARK, Insertion, cut, inserted, marked, newline_of, occurrences, toml
 from .host import Host
 from .registries_conf import DROP_INS, MAIN, Entry, Table, applying, entries, is_old, tables
 from .toml_text import loads
@@ -161,7 +161,7 @@ def _body_of(text: str) -> str:
 
 def _extended(text: str, missing: list[Entry], wanted: Wanted) -> str:
     """A file that somebody has written into, with what it lacks; raise NotUnderstood if there is no place for it."""
-    end = line_end(text)
+    end = newline_of(text)
     for entry in missing:
         settings, there = toml(text), tables(OWN, text).get(entry.prefix)
         registries = settings.get("registry", [])

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from . import NotUnderstood
+from .edits import newline_of
 
 _AT_LINE: Final = re.compile(r"\(at line (\d+), column \d+\)")
 _LINE: Final = re.compile(r"[^\n]*\n|[^\n]+")
@@ -58,11 +59,6 @@ def quoted(text: str) -> str:
 def lines_of(text: str) -> list[str]:
     """The lines of a text with their ends; only a line feed ends one, as in TOML."""
     return _LINE.findall(text)
-
-
-def newline_of(text: str) -> str:
-    """How the lines of a text end."""
-    return "\r\n" if "\r\n" in text else "\n"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .. import Addition, NotUnderstood, Texts, toml_text
+from ..edits import newline_of
 from ..host import Host
 
 _FILES_MAX: Final = 64
@@ -128,7 +129,7 @@ def add(path: str, text: str | None, roots: tuple[str, ...], version: int) -> Ad
     before = f"version = {version}\n" if text is None else text
     keys = (*_plugin_keys(toml_text.loads(path, before)), "registry")
     root = ":".join(roots)
-    end = toml_text.newline_of(before)
+    end = newline_of(before)
     line = f"{_KEY} = {toml_text.quoted(root)}{end}"
     table = toml_text.table_at(before, keys)
     old = None

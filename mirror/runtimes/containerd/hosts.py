@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from .. import Addition, NotUnderstood, toml_text
+from ..edits import newline_of
 
 FILE: Final = "hosts.toml"
 DEFAULT: Final = "_default"
@@ -36,7 +37,7 @@ def add(path: str, text: str | None, url: str, then: Sequence[str] = ()) -> Addi
         raise NotUnderstood(path, None, "host is no table; containerd leaves such a file out as a whole")
     if any(_same(name, url) for name in hosts):
         return None
-    end = toml_text.newline_of(before)
+    end = newline_of(before)
     urls = [url, *(each for each in then if not any(_same(name, each) for name in hosts))]
     block = end.join(f'[host.{toml_text.quoted(each)}]{end}  capabilities = ["pull", "resolve"]{end}' for each in urls)
     first = next((table for table in toml_text.tables(before) if len(table.keys) > 1 and table.keys[0] == _TOP), None)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from .. import Addition, NotUnderstood, Wanted, is_local, toml_text
-from ..edits import Insertion, cut, inserted, item_cuts, item_places, line_end, occurrences, toml
+from ..edits import Insertion, cut, inserted, item_cuts, item_places, newline_of, occurrences, toml
 
 _EVERY: Final = "*"
 _LIST: Final = re.compile(r"""["']?endpoint["']?\s*=\s*\[""")
@@ -83,7 +83,7 @@ def _without(now: Any, way: toml_text.Keys, url: str, *, is_new: bool) -> list[A
 
 def _places(text: str, way: toml_text.Keys, url: str) -> Iterator[Insertion]:
     """Where the agent may be put: into a list that is there, behind the header of an entry, at the end as an entry."""
-    item, end = toml_text.quoted(url), line_end(text)
+    item, end = toml_text.quoted(url), newline_of(text)
     yield from item_places(text, _LIST, item)
     line = f"endpoint = [{item}]{end}"
     if table := toml_text.table_at(text, way):

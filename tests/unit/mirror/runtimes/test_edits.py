@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mirror.runtimes.edits import Insertion, cut, inserted, item_cuts, line_end, occurrences, toml
+from mirror.runtimes.edits import Insertion, cut, inserted, item_cuts, newline_of, occurrences, toml
 
 
 def test_what_is_proposed_inside_a_comment_or_a_text_is_passed_over() -> None:
@@ -49,7 +49,7 @@ def test_an_item_goes_with_its_comma_and_its_line(before: str, after: str) -> No
 
 
 def test_line_ends_are_those_of_the_first_line() -> None:
-    assert [line_end(text) for text in ("", "a", "a\nb\r\n", "a\r\nb\n")] == ["\n", "\n", "\n", "\r\n"]
+    assert [newline_of(text) for text in ("", "a", "a\nb\r\n", "a\r\nb\n")] == ["\n", "\n", "\n", "\r\n"]
 
 
 def test_what_is_nested_too_deeply_is_no_toml() -> None:
