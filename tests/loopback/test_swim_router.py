@@ -306,11 +306,12 @@ def test_notes_reach_all_members_and_those_that_come_later_learn_the_state() -> 
             await until(lambda: b"state of a" in heard["c"] and b"state of c" in heard["a"])
             assert b"news of a" not in heard["a"]
             assert set(heard["b"]) <= {b"odd", b"news of a", *states.values()}
-            await a.leave()
-            a.notes.tell(Topic.BUDGETS, b"too late")
             joins = [
                 MemberChanged(Kind.MEMBER_JOINED, it, str(node.address)) for it, node in (("a", first), ("c", third))
             ]
+            await until(lambda: len(happened) == len(joins))
+            await a.leave()
+            a.notes.tell(Topic.BUDGETS, b"too late")
             await until(lambda: len(happened) > len(joins))
             assert happened[:3] == [*joins, MemberChanged(Kind.MEMBER_LEFT, "a", str(first.address))]
 
