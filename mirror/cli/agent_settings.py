@@ -12,7 +12,7 @@ from ..doctor.settings import FoundSettings
 from ..errors import ConfigError
 from ..installation.places import SETTINGS_FILE, UNIT, Places
 from ..runtimes.host import Host
-from ..runtimes.units import file_of
+from ..runtimes.units import file_of, said, texts_of
 from .agent import agent
 
 
@@ -33,7 +33,11 @@ def found_settings(flags: Sequence[str], file: Path | None, root: Path) -> Found
         places = Places(root)
         unit, usual = file_of(Host(root), UNIT), places.at(SETTINGS_FILE)
         if unit is not None:
-            (words, runs_as), origin = _of_unit(places.at(unit)), str(places.at(unit))
+            origin = str(places.at(unit))
+            try:
+                words, runs_as = _of_unit(Host(root))
+            except ConfigError as error:
+                return FoundSettings(origin, None, str(error))
         elif usual.exists():
             words, origin = ["--config", str(usual)], str(usual)
         else:
@@ -52,17 +56,18 @@ def found_settings(flags: Sequence[str], file: Path | None, root: Path) -> Found
         return FoundSettings(origin, None, str(error))
 
 
-def _of_unit(unit: Path) -> tuple[list[str], str]:
-    """The flags in the command of a unit, and its user; nothing where it cannot be read."""
-    words, user = list[str](), ""
-    try:
-        lines = unit.read_text("utf-8", "replace").replace("\\\n", " ").splitlines()
-    except OSError:
-        return words, user
-    for line in lines:
-        name, _, value = line.partition("=")
-        if name.strip() == "ExecStart" and "agent" in (command := shlex.split(value)):
-            words = command[command.index("agent") + 1 :]
-        elif name.strip() == "User":
-            user = value.strip()
-    return words, user
+def _of_unit(host: Host) -> tuple[list[str], str]:
+    """The flags in the command of the agent's unit, as it counts with what was added to it, and its user.
+
+    Raises:
+        ConfigError: it cannot be read, or its command is none.
+    """
+    texts = texts_of(host, UNIT)
+    words = list[str]()
+    for path, value in said(texts, "ExecStart"):
+        try:
+            command = shlex.split(value)
+        except ValueError as error:
+            raise ConfigError(f"{path}: ExecStart: {error}") from None
+        words = command[command.index("agent") + 1 :] if "agent" in command else words
+    return words, next((user for _, user in reversed(list(said(texts, "User")))), "")

@@ -41,7 +41,7 @@ class Docker:
     def look(self, host: Host) -> Installed | None:
         """What the host has of it: see `Runtime`."""
         paths = {path for path in (*_PROGRAMS, _SNAP) if host.exists(path)}
-        said = _units(host)
+        said = units.texts_of(host, _UNIT)
         config = _config_of(said)
         if not paths and not host.exists(config):
             return None
@@ -166,30 +166,10 @@ def _same(mirror: str, other: str) -> bool:
     return mirror.rstrip("/").lower() == other.rstrip("/").lower()
 
 
-def _units(host: Host) -> dict[str, str]:
-    """The unit of dockerd that counts, and what others added to it, in the order in which systemd reads them."""
-    found: dict[str, str] = {}
-    for folder in units.FOLDERS:
-        if not found and (text := host.read(f"{folder}/{_UNIT}")) is not None:
-            found[f"{folder}/{_UNIT}"] = text
-    for folder in reversed(units.FOLDERS):
-        for name in host.names(f"{folder}/{_UNIT}.d"):
-            text = host.read(f"{folder}/{_UNIT}.d/{name}") if name.endswith(".conf") else None
-            if text is not None:
-                found[f"{folder}/{_UNIT}.d/{name}"] = text
-    return found
-
-
 def _command(texts: Texts) -> tuple[str, str]:
     """The path of the unit that says how dockerd is started, and what it says; both are empty if none does."""
-    said = "", ""
-    for path, text in texts.items():
-        if f"/{_UNIT}" in path:
-            for line in re.sub(r"\\\r?\n", " ", text).splitlines():
-                key, _, value = line.partition("=")
-                if key.strip() == "ExecStart":
-                    said = path, value.strip()
-    return said
+    of_unit = {path: text for path, text in texts.items() if f"/{_UNIT}" in path}
+    return next(reversed(list(units.said(of_unit, "ExecStart"))), ("", ""))
 
 
 def _config_of(texts: Texts) -> str:
