@@ -235,6 +235,7 @@ def breaches(root: Path) -> list[Breach]:
 # The tests ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(300)  # it reads all modules: a busy machine takes more than a minute for that
 def test_the_house_keeps_its_rules() -> None:
     found = breaches(ROOT)
     assert not found, "\n" + "\n".join(map(str, found))

@@ -151,7 +151,7 @@ def test_a_host_is_as_before_when_all_is_undone(tmp_path: Path, kind: str, name:
 
 
 BROKEN = [
-    ("docker", '{\n  "debug": true,\n}\n', 3),
+    ("docker", '{\n  "debug": true\n  "ipv6": true\n}\n', 3),
     ("docker", '{\n  // mirrors\n  "debug": true\n}\n', 2),
     ("docker", '["http://127.0.0.1:5000"]', 1),
     ("docker", '{"registry-mirrors": "https://mirror.gcr.io"}', None),
