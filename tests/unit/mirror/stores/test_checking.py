@@ -402,8 +402,8 @@ def test_to_close_stops_hashes_also_those_that_have_no_thread_yet(shelf: Shelf, 
         tasks = [asyncio.create_task(verify(number)) for number in range(8)]
         await gate.wait()
         closing = asyncio.create_task(shelf.checker.close())
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        for _ in range(10):  # turns in which the threads are told
+            await asyncio.sleep(0)
         gate.opened.set()
         await closing
         await asyncio.gather(*tasks, return_exceptions=True)
