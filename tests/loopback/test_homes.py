@@ -182,7 +182,7 @@ def test_who_comes_while_the_others_pull_takes_part(tmp_path: Path) -> None:
             content = it.origin.has(LARGE)
             gate = it.origin.gates[9 * MIB + 7] = asyncio.Event()
             first = [await streaming(it, node, content, 0) for node in it.nodes]
-            await come(it.nodes, content, 0, 4 * MIB)
+            await come(it.nodes, content, 0, 9 * MIB)  # what comes from now on may come twice
             late = await it.join()
             answer = await streaming(it, late, content, 0)
             await come([late], content, 0, 4 * MIB)
