@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -119,6 +120,16 @@ def _open(method: str, path: str, wanted: str = "") -> http.client.HTTPResponse:
         raise Failure("silence", f"no answer for {SILENCE_S:g} s") from None
 
 
+def _fetches_of(content: Content) -> str:
+    """What the agent says of its last fetches of some content, for whoever looks for what held an answer up."""
+    try:
+        with _open("GET", "/api/v1/fetches") as answer:
+            rows = [row for row in json.load(answer)["fetches"] if row["digest"] == content.digest]
+    except (OSError, ValueError, Failure) as error:
+        return f"nothing: {error}"
+    return json.dumps(rows[:2])
+
+
 def _expect(answer: http.client.HTTPResponse, status: int, headers: Mapping[str, str]) -> None:
     if answer.status != status:
         with answer:
@@ -159,7 +170,8 @@ def _read(
             try:
                 chunk = answer.read1(min(_CHUNK_BYTES, last - position))
             except TimeoutError:
-                raise Failure("silence", f"no byte for {SILENCE_S:g} s at {position}") from None
+                seen = _fetches_of(content)
+                raise Failure("silence", f"no byte for {SILENCE_S:g} s at {position}; its agent says {seen}") from None
             if not chunk:
                 raise Failure("short read", f"ended at {position} of {start} to {end}")
             if chunk != content.body[position : position + len(chunk)]:
