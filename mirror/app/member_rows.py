@@ -22,7 +22,7 @@ TROUBLES: Final = {
     Trouble.RESTS: "it failed a moment ago: this node asks it only where nobody else can be asked",
 }
 """What it means that this node does not ask a member."""
-_FLAPPING: Final = "it died and came back several times: lookups leave it out for now"
+_FLAPPING: Final = "it died and came back several times: lookups leave it out until it has stayed for a while"
 _HOMES: Final = {
     Serves.NEW: "it is new: while most are older, it fetches nothing from registries for others",
     Serves.NO: "it fetches nothing from registries for others",
