@@ -119,7 +119,8 @@ class Download:
                             self._on_hopeless()
                         break
                 self._env.slow.notify(self._candidates.ring.members)
-                await self._wait_for_change(look=lacks or bool(self._plan.flights) or bool(demand.heads))
+                is_awaited = bool(demand.heads) or self._evidence.is_awaited
+                await self._wait_for_change(look=lacks or bool(self._plan.flights) or is_awaited)
             for task in self._tasks.values():
                 task.cancel()
         error = self._storage_error or self._evidence.hopeless()

@@ -143,14 +143,14 @@ class Lab:
         await self.cache.close()
         await self.listeners.close()
 
-    async def serve(self, script: Script) -> Server:
-        server = Server(script, alive=script is not stalls)
+    async def serve(self, script: Script, kind: type[Server] = Server) -> Server:
+        server = kind(script, alive=script is not stalls)
         await self.listeners.serve(server)
         return server
 
-    async def holder(self, script: Script, vouches_for: bytes | None = None) -> Server:
+    async def holder(self, script: Script, vouches_for: bytes | None = None, kind: type[Server] = Server) -> Server:
         """A member that is thought to hold everything, and may vouch for what it says it holds."""
-        server = await self.serve(script)
+        server = await self.serve(script, kind)
         server.vouches_for = vouches_for
         if vouches_for is not None:
             prefixes_of(vouches_for)  # now: while it hashes, the loop stands still, and connections would time out

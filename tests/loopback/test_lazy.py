@@ -14,12 +14,14 @@ import pytest
 from mirror.fetch import Phase
 from mirror.oci.ranges import RangeSet, Span
 from mirror.settings import EvidenceSettings, FetchSettings, PlanSettings, SpoolSettings
-from tests.loopback.lab import STEADY, lab, running
+from tests.loopback.lab import STEADY, Lab, lab, running
 from tests.loopback.nodes import Answer, Node, cluster
 from tests.loopback.servers import (
     LARGE,
     MIB,
     Part,
+    Request,
+    Server,
     always,
     content_of,
     corrupt,
@@ -175,6 +177,29 @@ def test_two_holders_vouch_for_each_other_and_upstream_is_not_asked(tmp_path: Pa
             assert await it.read_range(CONTENT, SIZE - 50_000, SIZE) == LARGE[-50_000:]
             assert not it.registry.asked
 
+    run(story())
+
+
+def test_a_range_that_is_here_is_vouched_for_part_by_part_to_its_end(tmp_path: Path) -> None:
+    """All of it has come before the word for its first part, so nothing else happens that would have others asked."""
+
+    class Slow(Server):
+        async def answer(self, request: Request) -> Sequence[Part]:
+            if "skvaller-want" in request.headers:
+                while not running(it.fetching, CONTENT).spool.present.covers(MIB, 11 * MIB):
+                    await asyncio.sleep(0.01)
+            return await super().answer(request)
+
+    async def story() -> None:
+        nonlocal it
+        async with lab(tmp_path, honest(LARGE)) as it:
+            for _ in range(2):
+                await it.holder(honest(LARGE), vouches_for=LARGE, kind=Slow)
+            it.fetching.stated.note([(CONTENT.digest.hex, SIZE)])
+            assert await it.read_range(CONTENT, MIB, 11 * MIB) == LARGE[MIB : 11 * MIB]
+            assert not it.registry.asked
+
+    it: Lab
     run(story())
 
 

@@ -126,6 +126,8 @@ class Reader:
                 else:
                     self._raise_if_over(cursor)
                     cursor.is_waiting = True
+                    if present.front(cursor.position) > cursor.position:  # somebody has to vouch for what is here
+                        self._readers.note_move()
                     cursor.wake.clear()
                     await cursor.wake.wait()
                     cursor.is_waiting = False
