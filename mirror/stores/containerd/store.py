@@ -163,8 +163,7 @@ class ContainerdStore:
             while True:
                 began_at = now()
                 try:
-                    async with Client(self._socket, self._namespace, self._settings) as client:
-                        await self._follow(client)
+                    await self._follow(Client(self._socket, self._namespace, self._settings))
                 except* ContainerdError as lost:
                     self._become_disconnected(lost.exceptions[0])
                 if now() - began_at > self._settings.backoff_max_s:
