@@ -9,6 +9,7 @@ import socket
 from typing import Final
 
 from ..grpc_call import READ_BYTES, Call, CallFailed
+from ..protobuf import encoded
 
 _PULL: Final = "runtime.v1.ImageService/PullImage"
 _ANSWER_BYTES_MAX: Final = 64 * 1024
@@ -29,7 +30,7 @@ class CriPull:
 
     def __init__(self, path: str, image: str, timeout_s: float) -> None:
         # PullImageRequest{image: ImageSpec{image: …}}
-        request = _field(_field(image.encode()))
+        request = encoded(1, encoded(1, image))
         self._call = Call(_PULL, request, timeout_s=timeout_s, message_bytes_max=_ANSWER_BYTES_MAX)
         self._said: str | None = None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -59,12 +60,3 @@ class CriPull:
     def stop(self) -> None:
         """End it: the runtime gives up a pull whose client leaves."""
         self._socket.close()
-
-
-def _field(content: bytes) -> bytes:
-    """A message of protobuf whose first field has this content. Source: Protocol Buffers, "Encoding"."""
-    length, size = len(content), b""
-    while length > 127:
-        size += bytes([length & 127 | 128])
-        length >>= 7
-    return bytes([1 << 3 | 2]) + size + bytes([length]) + content

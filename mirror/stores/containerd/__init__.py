@@ -13,7 +13,7 @@ from ...errors import ConfigError
 try:
     from .store import ContainerdStore
 except ModuleNotFoundError as missing:
-    if missing.name is None or missing.name.partition(".")[0] not in ("h2", "google"):
+    if missing.name is None or missing.name.partition(".")[0] != "h2":
         raise
     raise ConfigError(
         f"reading containerd's store needs the Python package {missing.name}: "
