@@ -200,15 +200,15 @@ def _names(runtimes: "Iterable[Runtime]") -> list[str]:
 
 def _chosen(names: Sequence[str]) -> "list[Runtime]":
     """The runtimes of some names, or all of them; raise ConfigError for one that is not known."""
-    from ..runtimes.known import RUNTIMES
+    from ..runtimes.known import known
 
-    known = {runtime.name: runtime for runtime in RUNTIMES}
+    runtimes = {runtime.name: runtime for runtime in known()}
     for name in names:
-        if name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f"is {close[0]} meant?" if close else f"there are {', '.join(known)}"
+        if name not in runtimes:
+            close = get_close_matches(name, runtimes, n=1)
+            hint = f"is {close[0]} meant?" if close else f"there are {', '.join(runtimes)}"
             raise ConfigError(f"{name}: no such runtime; {hint}")
-    return [known[name] for name in dict.fromkeys(names)] or list(RUNTIMES)
+    return [runtimes[name] for name in dict.fromkeys(names)] or list(runtimes.values())
 
 
 def _wanted(settings: AgentConfig, address: str | None, registries: Sequence[str]) -> "Wanted":

@@ -165,3 +165,6 @@ def _restart(host: Host, its: Distribution) -> tuple[str, ...]:
         if host.exists(f"/etc/init.d/{unit}"):
             return ("rc-service", unit, "restart")
     return ("systemctl", "restart", its.units[0])
+
+
+RUNTIMES: Final = (K3s(K3S), K3s(RKE2))

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from mirror.cli import main
 from mirror.cli.running_agent import Answer, NoAgent
-from mirror.runtimes.known import RUNTIMES
+from mirror.runtimes.known import known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +88,7 @@ def test_a_host_without_a_runtime_is_told_which_there_are(root: Path) -> None:
     shown = invoked("configure", root)
     assert shown.exit_code == 1
     assert "no runtime is found below" in shown.output
-    assert ", ".join(it.name for it in RUNTIMES) in shown.output
+    assert ", ".join(it.name for it in known()) in shown.output
 
 
 def test_a_file_that_is_not_in_order_stops_its_runtime_alone(root: Path) -> None:
