@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ..cluster.homes import MEBIBYTE
 from ..errors import MirrorError, Reason, Refusal, SourceError, StorageError, StorageFailed, UpstreamEnded
@@ -119,8 +119,9 @@ class Download:
                             self._on_hopeless()
                         break
                 self._env.slow.notify(self._candidates.ring.members)
-                is_awaited = bool(demand.heads) or self._evidence.is_awaited
-                await self._wait_for_change(look=lacks or bool(self._plan.flights) or is_awaited)
+                timer = asyncio.get_running_loop().call_later(self._settings.look_s, self._spool.readers.look_again)
+                await self._changed.wait()
+                timer.cancel()
             for task in self._tasks.values():
                 task.cancel()
         error = self._storage_error or self._evidence.hopeless()
@@ -138,10 +139,7 @@ class Download:
     def _launch(self, flights: asyncio.TaskGroup) -> Demand:
         """Make the requests that the plan wants now; return what is needed."""
         now, plan, cluster = time.monotonic(), self._plan, self._env.cluster
-        for flight in plan.flights.superfluous(self._spool.present):
-            log.debug("superfluous %s", flight)
-            plan.cancelled(flight, now)
-            self._tasks[flight].cancel()
+        self._give_up(plan.flights.superfluous(self._spool.present), now)
         if now - self._located_at > self._settings.look_s:
             cluster.look_up(self.content.digest.key)  # what others answer is seen at the next look
             self._candidates.add_holders(self._locate())
@@ -152,14 +150,24 @@ class Download:
         self._known.update(up, self._candidates.ring.members)
         resting, silent = cluster.resting(), self._env.health.silent()
         serving = self._env.serving(self.content.repository.registry, now)
-        for flight in plan.next(demand, up, serving, now, resting=resting, silent=silent):
-            log.debug("asked %s digest=%s", flight, self.content.digest)
-            self._tasks[flight] = flights.create_task(self._fly(flight))
+        for _ in range(2):
+            for flight in plan.next(demand, up, serving, now, resting=resting, silent=silent):
+                log.debug("asked %s digest=%s", flight, self.content.digest)
+                self._tasks[flight] = flights.create_task(self._fly(flight))
+            if not (in_the_way := plan.flights.in_the_way(demand.needed, demand.present)):
+                break
+            self._give_up(in_the_way, now)
         if plan.flights:
             self._active_at = now
             if plan.stuck:  # without any flight the fetch waits, or ends, for everybody
                 self._spool.refuse_members(plan.stuck, self._refusal())
         return demand
+
+    def _give_up(self, superfluous: Iterable[Flight], now: float) -> None:
+        for flight in superfluous:
+            log.debug("superfluous %s", flight)
+            self._plan.cancelled(flight, now)
+            self._tasks[flight].cancel()
 
     def _locate(self) -> list[str]:
         """Names of those that may hold the content now, those last that rest."""
@@ -186,15 +194,6 @@ class Download:
             return now - self._active_at <= patience_s
         again_at = self._candidates.again_at(now, is_sized=self._plan.size is not None)
         return again_at is not None and again_at - self._active_at <= patience_s
-
-    async def _wait_for_change(self, *, look: bool) -> None:
-        """Wait until something is different; or, while flights are under way or awaited, until it is time to look."""
-        timer = asyncio.get_running_loop().call_later(self._settings.look_s, self._changed.set) if look else None
-        try:
-            await self._changed.wait()
-        finally:
-            if timer is not None:
-                timer.cancel()
 
     # One flight.
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mirror.fetch import Phase
+from mirror.fetch.spool.readers import Readers
 from mirror.oci.ranges import RangeSet, Span
 from mirror.settings import EvidenceSettings, FetchSettings, PlanSettings, SpoolSettings
 from tests.loopback.lab import STEADY, Lab, lab, running
@@ -182,6 +183,7 @@ def test_two_holders_vouch_for_each_other_and_upstream_is_not_asked(tmp_path: Pa
 
 def test_a_range_that_is_here_is_vouched_for_part_by_part_to_its_end(tmp_path: Path) -> None:
     """All of it has come before the word for its first part, so nothing else happens that would have others asked."""
+    it: Lab
 
     class Slow(Server):
         async def answer(self, request: Request) -> Sequence[Part]:
@@ -199,7 +201,23 @@ def test_a_range_that_is_here_is_vouched_for_part_by_part_to_its_end(tmp_path: P
             assert await it.read_range(CONTENT, MIB, 11 * MIB) == LARGE[MIB : 11 * MIB]
             assert not it.registry.asked
 
-    it: Lab
+    run(story())
+
+
+@pytest.mark.parametrize("capacity", [1 << 30, 0])
+def test_nobody_waits_for_ever_for_a_wake_up_that_is_lost(
+    tmp_path: Path, capacity: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Readers, "wake_at", lambda *_: None)
+
+    async def story() -> None:
+        settings = replace(STEADY, fetch=FetchSettings(look_s=0.02))
+        async with lab(tmp_path, always(BUSY), capacity, settings) as it:
+            for _ in range(2):
+                await it.holder(honest(LARGE), vouches_for=LARGE)
+            it.fetching.stated.note([(CONTENT.digest.hex, SIZE)])
+            assert await it.read_range(CONTENT, MIB, 7 * MIB) == LARGE[MIB : 7 * MIB]
+
     run(story())
 
 
