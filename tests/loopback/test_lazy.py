@@ -29,6 +29,7 @@ from tests.loopback.servers import (
     honest,
     inverted,
     part,
+    refusal,
     run,
 )
 
@@ -258,6 +259,22 @@ def test_without_upstream_a_range_of_a_lone_holder_waits_for_the_digest(tmp_path
         )
         async with lab(tmp_path, silent if upstream == "is silent" else always(BUSY), settings=settings) as it:
             await it.holder(honest(LARGE))
+            it.fetching.stated.note([(CONTENT.digest.hex, SIZE)])
+            assert await it.read_range(CONTENT, SIZE - 50, SIZE) == LARGE[-50:]
+            assert it.held(CONTENT)
+
+    run(story())
+
+
+@pytest.mark.parametrize("said", [b"", inverted(LARGE)], ids=["nothing", "what is not so"])
+def test_where_neither_holders_nor_upstream_vouch_a_range_waits_for_the_digest(tmp_path: Path, said: bytes) -> None:
+    """Upstream lets nobody ask, for hours perhaps: however little is read, it is not asked for that again and again."""
+
+    async def story() -> None:
+        settings = replace(STEADY, evidence=EvidenceSettings(again_s=0.05))
+        async with lab(tmp_path, always(refusal(429)), settings=settings) as it:
+            for _ in range(2):
+                await it.holder(honest(LARGE), vouches_for=said or None)
             it.fetching.stated.note([(CONTENT.digest.hex, SIZE)])
             assert await it.read_range(CONTENT, SIZE - 50, SIZE) == LARGE[-50:]
             assert it.held(CONTENT)
