@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mirror.errors import MirrorError
-from mirror.fetch import Phase
+from mirror.fetch import Audience, Phase
 from mirror.settings import EvidenceSettings, FetchSettings, SpoolSettings
 from tests.loopback.lab import STEADY, Lab, before_me, collect, lab
 from tests.loopback.servers import (
@@ -143,28 +143,36 @@ def span_of(chance: random.Random) -> tuple[int, int]:
 
 
 async def read_ranges(it: Lab, chance: random.Random) -> None:
-    """Read some ranges as one client does with one request, the whole, or some of it; whatever comes is right."""
-    is_whole, is_slow, goes_after = chance.random() < 0.2, chance.random() < 0.3, chance.choice([1, 3, 1000, 1000])
+    """Read some ranges as one client does with one request, the whole, or a range as another member does.
+
+    Whatever comes to clients is right; a member looks itself.
+    """
+    who = chance.choices(list(Audience), [2, 7, 1])[0]
+    is_slow, goes_after = chance.random() < 0.3, chance.choice([1, 3, 1000, 1000])
     spans = [span_of(chance) for _ in range(chance.choice([1, 1, 1, 2, 5]))]
-    part = None if is_whole else spans[0]
-    try:
-        with it.fetching.fetches.read(content_of(LARGE), from_start=is_whole, part=part) as reader:
-            size = await reader.size()
-            if size != SIZE:
-                return
-            if not is_whole:
-                reader.expect(spans)
-            for start, stop in [(0, size)] if is_whole else spans:
-                async with contextlib.aclosing(reader.extents(start, stop)) as extents:
-                    async for offset, count in extents:
-                        assert os.pread(reader.fd, count, offset) == LARGE[offset : offset + count]
-                        goes_after -= 1
-                        if not goes_after:
-                            return
-                        if is_slow:
-                            await asyncio.sleep(0.02)
-    except MirrorError:
-        pass
+    fetches, content = it.fetching.fetches, content_of(LARGE)
+    with contextlib.suppress(MirrorError), contextlib.ExitStack() as stack:
+        if who is Audience.MEMBER:
+            reader, spans = stack.enter_context(fetches.relay(content, spans[0])).reader, spans[:1]
+        else:
+            is_whole = who is Audience.LOCAL
+            part = None if is_whole else spans[0]
+            reader = stack.enter_context(fetches.read(content, from_start=is_whole, part=part))
+            spans = [(0, SIZE)] if is_whole else spans
+        if await reader.size() != SIZE:
+            return
+        if who is Audience.LAZY:
+            reader.expect(spans)
+        for start, stop in spans:
+            async with contextlib.aclosing(reader.extents(start, stop)) as extents:
+                async for offset, count in extents:
+                    is_right = os.pread(reader.fd, count, offset) == LARGE[offset : offset + count]
+                    assert is_right or who is Audience.MEMBER
+                    goes_after -= 1
+                    if not goes_after:
+                        return
+                    if is_slow:
+                        await asyncio.sleep(0.02)
 
 
 def limited(calls: int) -> Script:
