@@ -119,9 +119,9 @@ class Download:
                             self._on_hopeless()
                         break
                 self._env.slow.notify(self._candidates.ring.members)
-                timer = asyncio.get_running_loop().call_later(self._settings.look_s, self._spool.readers.look_again)
-                await self._changed.wait()
-                timer.cancel()
+                is_idle = not (lacks or self._plan.flights) and self._spool.idle.is_set()
+                again_s = self._settings.idle_s if is_idle else self._settings.look_s  # nobody waits: it ends then
+                await _changes(self._changed, again_s, self._spool.readers.look_again)
             for task in self._tasks.values():
                 task.cancel()
         error = self._storage_error or self._evidence.hopeless()
@@ -324,3 +324,12 @@ class Download:
             if flight.source == UPSTREAM:
                 self._spool.vouching.release(start, stop)
             self._spool.arrived(start, stop)
+
+
+async def _changes(changed: asyncio.Event, within_s: float, look: Callable[[], None]) -> None:
+    """Wait until something is different; have all look who wait for anything, if nothing is for so long."""
+    timer = asyncio.get_running_loop().call_later(within_s, look)
+    try:
+        await changed.wait()
+    finally:
+        timer.cancel()
