@@ -144,7 +144,7 @@ class Download:
             cluster.look_up(self.content.digest.key)  # what others answer is seen at the next look
             self._candidates.add_holders(self._locate())
         demand, up = self._spool.demand(), cluster.up()
-        if plan.lazy.look(demand, now) and not self._spool.interest.is_whole_wanted:
+        if plan.lazy.look(demand, now) and not self._spool.interest.do_ranges_need_whole:
             self._spool.interest.want_whole()
             demand = self._spool.demand()
         self._known.update(up, self._candidates.ring.members)

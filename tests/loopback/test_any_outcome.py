@@ -185,6 +185,11 @@ def limited(calls: int) -> Script:
     return script
 
 
+async def without_ranges(start: int, stop: int | None) -> Sequence[Part]:
+    """Answers a range with everything."""
+    return [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE, LARGE]
+
+
 async def gone(start: int, stop: int | None) -> Sequence[Part]:
     """Answers nobody."""
     return [CLOSE]
@@ -206,7 +211,9 @@ def test_whoever_reads_ranges_by_themselves_gets_them_or_an_error_in_time(
                 sample_after_s=0.2, again_s=0.1, small_range_bytes=chance.choice([MIB // 4, MIB, 4 * MIB])
             ),
         )
-        upstream = chance.choice([erratic(seed, lies=False), honest(LARGE), limited(chance.randrange(4)), gone])
+        upstream = chance.choice(
+            [erratic(seed, lies=False), honest(LARGE), limited(chance.randrange(4)), without_ranges, gone]
+        )
         async with lab(tmp_path, upstream, capacity, settings) as it:
             for number in range(chance.randrange(4)):
                 lies = chance.random() < 0.2

@@ -282,6 +282,21 @@ def test_where_neither_holders_nor_upstream_vouch_a_range_waits_for_the_digest(t
     run(story())
 
 
+@pytest.mark.parametrize("is_also_read_whole", [False, True])
+def test_a_registry_without_ranges_sends_the_whole_through_memory(tmp_path: Path, is_also_read_whole: bool) -> None:
+    everything = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE, LARGE
+
+    async def story() -> None:
+        settings = replace(STEADY, spool=SpoolSettings(window_bytes=8 * MIB), plan=PlanSettings(upstream_rest_s=0.05))
+        async with lab(tmp_path, always(*everything), 0, settings) as it:
+            whole = asyncio.create_task(it.read(CONTENT)) if is_also_read_whole else None
+            for start in (5 * MIB, SIZE - 50, 100):
+                assert await it.read_range(CONTENT, start, start + 50) == LARGE[start : start + 50]
+            assert whole is None or await whole == LARGE
+
+    run(story())
+
+
 def test_a_registry_without_ranges_is_asked_for_the_whole_once(tmp_path: Path) -> None:
     async def story() -> None:
         async with cluster(tmp_path, 1) as it:

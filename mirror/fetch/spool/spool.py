@@ -108,7 +108,7 @@ class Spool:
         if backing is None:
             return self.interest.first_demand(self.readers.joined)
         lazy = self.readers.lazy_spans()
-        if self.interest.is_whole_wanted and backing.holds_all:
+        if self.interest.do_ranges_need_whole or (self.interest.is_whole_wanted and backing.holds_all):
             local += lazy
         waiting = [cursor for cursor in self.readers.waiting() if cursor.audience is Audience.LOCAL]
         waits_for_hash = any(cursor.start == 0 for cursor in waiting)  # in memory: see `Reader`
