@@ -605,6 +605,15 @@ def test_nothing_is_undone_where_nothing_is_written() -> None:
         assert not [name for name in render(values) if name.endswith("/cleanup")]
 
 
+def test_what_agents_keep_is_deleted_also_where_nothing_is_written() -> None:
+    objects = render({"containerd": {"configure": False, "cleanup": {"deleteData": True}}})
+    pod = at(objects, CLEANUP)
+    (container,) = pod["initContainers"]
+    assert container["args"] == ["kubernetes", "empty", "/var/lib/skvaller"]
+    assert {each["name"] for each in container["volumeMounts"]} == {"data"}
+    assert {each["name"] for each in pod["volumes"]} == {"data", "tmp"}
+
+
 # Dashboards
 
 

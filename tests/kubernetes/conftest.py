@@ -14,7 +14,7 @@ import pytest
 
 from testbed.errors import RunError
 from testbed.kubernetes.cluster import Cluster
-from testbed.kubernetes.programs import Programs
+from testbed.kubernetes.programs import VARIABLE, Programs
 from testbed.kubernetes.release import Release
 
 IMAGE = "SKVALLER_TEST_IMAGE"
@@ -45,15 +45,19 @@ def programs() -> Programs:
     try:
         return Programs.find()
     except RunError as error:
+        if VARIABLE in os.environ:
+            raise
         pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
 def image() -> Path:
     """The archive with the agent's image."""
-    path = Path(os.environ.get(IMAGE, "/nonexistent"))
-    if not path.is_file():
-        pytest.skip(f"{IMAGE}={path} is no file; `./dev image` makes one")
+    if IMAGE not in os.environ:
+        pytest.skip(f"{IMAGE} names no archive; `./dev image` makes one")
+    # It is loaded from other folders than this one.
+    path = Path(os.environ[IMAGE]).resolve()
+    assert path.is_file(), f"{IMAGE}={path} is no file; `./dev image` makes one"
     return path
 
 
