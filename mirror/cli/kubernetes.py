@@ -106,7 +106,7 @@ def empty(folder: Path) -> None:
 
     left = delete_own(folder)
     if left is None:
-        click.echo(f"nothing is deleted: no agent ever used {folder}, for the file `lock` is not in it")
+        click.echo(f"nothing is deleted: no agent ever used {folder}, for there is no file `lock` in it")
         return
     for path in left[:_LEFT_SHOWN]:
         click.echo(f"left, for no agent made it: {path}")

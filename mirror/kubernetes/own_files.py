@@ -11,11 +11,11 @@ _Tree: TypeAlias = "Mapping[str, _Tree | None]"
 
 _HEX: Final = "[0-9a-f][0-9a-f]"
 _BY_DIGEST: Final[_Tree] = {_HEX: {f"{_HEX}*": None}}
-_LOCK: Final = "lock"
-"""Every agent makes this file before anything else: see `stores.folder_lock`."""
+_FIRST: Final = ("lock", "configured/.lock")
+"""An agent, and `skvaller configure`, make one of these files before anything else: see `stores.folder_lock`."""
 
 _OWN: Final[_Tree] = {
-    _LOCK: None,
+    "lock": None,
     "last-words": None,
     "members.*": None,
     "public.*": None,
@@ -44,8 +44,7 @@ def delete_own(folder: Path) -> list[Path] | None:
     Raises:
         OSError: something cannot be deleted.
     """
-    entries = os.listdir(folder)
-    if entries and _LOCK not in entries:
+    if os.listdir(folder) and not any(os.path.lexists(folder / name) for name in _FIRST):
         return None
     return sorted(_delete(folder, _OWN))
 

@@ -62,6 +62,7 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
     [
         ([], "what agents made in FOLDER is deleted", []),
         (["lock", "members.json"], "what agents made in FOLDER is deleted", []),
+        (["configured/.lock"], "what agents made in FOLDER is deleted", []),
         (["members.json"], "nothing is deleted: no agent ever used FOLDER", ["members.json"]),
         (["lock", "dpkg/status"], "left, for no agent made it: FOLDER/dpkg", ["dpkg/status"]),
         (["lock", *(f"{number}.deb" for number in range(23))], "left as well: 3 more", None),
