@@ -109,10 +109,10 @@ def empty(folder: Path) -> None:
         click.echo(f"nothing is deleted: no agent ever used {folder}, for there is no file `lock` in it")
         return
     for path in left[:_LEFT_SHOWN]:
-        click.echo(f"left, for no agent made it: {path}")
+        click.echo(f"left: {path}")
     if len(left) > _LEFT_SHOWN:
-        click.echo(f"left as well: {len(left) - _LEFT_SHOWN} more")
-    click.echo(f"what agents made in {folder} is deleted")
+        click.echo(f"left: {len(left) - _LEFT_SHOWN} more")
+    click.echo(f"what agents keep in {folder} is deleted, and nothing else")
 
 
 @kubernetes.command()

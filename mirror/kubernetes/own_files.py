@@ -17,12 +17,11 @@ _FIRST: Final = ("lock", "configured/.lock")
 _OWN: Final[_Tree] = {
     "lock": None,
     "last-words": None,
-    "members.*": None,
-    "public.*": None,
-    "dht.*": None,
+    **dict.fromkeys(("members.json", "public.json", "dht.key", "members.new", "public.new", "dht.new")),
+    ".members.json.*": None,
     "own-tags": {f"{_HEX}*": None},
-    "pins": {"records*": None, "kept*": None},
-    "configured": {".lock": None, "*.json": None, "*.new": None},
+    "pins": dict.fromkeys(("records", "kept", "records.new", "kept.new")),
+    "configured": {".lock": None},  # not what it remembers of files that were never taken back
     "cache": {
         "blobs": {"sha256": _BY_DIGEST, "sha512": _BY_DIGEST},
         "proofs": _BY_DIGEST,

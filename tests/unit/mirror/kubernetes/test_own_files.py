@@ -10,16 +10,22 @@ from mirror.kubernetes.own_files import delete_own
 
 HEX = "ab" + "0" * 62
 OWN = (
-    *("lock", "last-words", "members.json", "members.new", "public.json", "dht.key"),
+    *("lock", "last-words", "members.json", "members.new", "public.json", "dht.key", ".members.json.x1"),
     *(f"own-tags/{HEX}", f"own-tags/{HEX}.new", "pins/records", "pins/kept", "pins/kept.new"),
-    *("configured/.lock", "configured/containerd.json"),
+    "configured/.lock",
     *(f"cache/blobs/sha256/ab/{HEX}", f"cache/blobs/sha512/ab/{HEX * 2}", f"cache/proofs/ab/{HEX}"),
     *(f"cache/proofs/ab/{HEX}.9b1d-boot", f"cache/private/ab/{HEX}", f"cache/tags/{HEX}", f"cache/spool/{HEX}"),
     *(f"cache/spool/{HEX}.pieces", "cache/spool/upload-4f3a", "cache/spool/discarded-7"),
 )
 FOREIGN = (
     *("dpkg/status", "containerd/io.containerd.content.v1.content/blobs/sha256/ab", "cache/apt/archives/lock"),
-    *("pins/other", f"cache/blobs/sha256/ab/{HEX}.d/file", "configured/sub/x.json", "cache/blobs/md5/ab/ab"),
+    *(
+        "pins/other",
+        f"cache/blobs/sha256/ab/{HEX}.d/file",
+        "configured/containerd.json",
+        "configured/containerd/etc/x.toml",
+        "cache/blobs/md5/ab/ab",
+    ),
 )
 
 
@@ -60,12 +66,12 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("there", "told", "stays"),
     [
-        ([], "what agents made in FOLDER is deleted", []),
-        (["lock", "members.json"], "what agents made in FOLDER is deleted", []),
-        (["configured/.lock"], "what agents made in FOLDER is deleted", []),
+        ([], "what agents keep in FOLDER is deleted", []),
+        (["lock", "members.json"], "what agents keep in FOLDER is deleted", []),
+        (["configured/.lock"], "what agents keep in FOLDER is deleted", []),
         (["members.json"], "nothing is deleted: no agent ever used FOLDER", ["members.json"]),
-        (["lock", "dpkg/status"], "left, for no agent made it: FOLDER/dpkg", ["dpkg/status"]),
-        (["lock", *(f"{number}.deb" for number in range(23))], "left as well: 3 more", None),
+        (["lock", "dpkg/status"], "left: FOLDER/dpkg", ["dpkg/status"]),
+        (["lock", *(f"{number}.deb" for number in range(23))], "left: 3 more", None),
     ],
 )
 def test_the_command_says_what_it_did(tmp_path: Path, there: list[str], told: str, stays: list[str] | None) -> None:
