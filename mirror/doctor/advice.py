@@ -92,10 +92,15 @@ class Advice:
         """Start the agent, and see what it says."""
         return self.start if self.service is Service.BY_HAND else f"{self.start}; {self.log}"
 
+    @staticmethod
+    def in_chart(value: str) -> str:
+        """Change a value of the chart, `NAME = VALUE`, and have the agents read that."""
+        return f"in the chart's values, set {value}, then helm upgrade"
+
     def set(self, setting: str, value: str | list[str]) -> str:
         """Change a setting of the agent, and have it read that."""
         if self.service is Service.KUBERNETES:
             port = value.rpartition(":")[2] if isinstance(value, str) else ""
             named = _CHART.get(setting, f"agent.settings.{setting} = {{value}}")
-            return f"in the chart's values, set {named.format(value=json.dumps(value), port=port)}, then helm upgrade"
+            return self.in_chart(named.format(value=json.dumps(value), port=port))
         return f"set {setting} = {json.dumps(value)} in {self.config}, then {self.restart}"
