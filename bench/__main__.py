@@ -1,10 +1,11 @@
 """The benches' command line: `python -m bench NAME`, from the repository's root."""
 
+import json
 import re
 import secrets
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -104,12 +105,13 @@ def main() -> None:
 
 
 @main.command(name="all")
+@click.option("--long", "size", flag_value="long", help="A working day: larger images and clusters, thick links, serf.")
 @click.option("--quick", "size", flag_value="quick", help="In less than ten minutes on two cores, without Spegel.")
 @click.option("--smoke", "size", flag_value="smoke", help="In about a minute: does every part work?")
 @click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
-    help="For the results.  [default: results, results-quick or results-smoke]",
+    help="For the results.  [default: results; with --quick or --smoke results-quick, results-smoke]",
 )
 @click.option("--only", multiple=True, metavar="TEXT", help="Only steps with this in their name; may be repeated.")
 @click.option("--list", "listed", is_flag=True, help="Only say what would be run.")
@@ -129,16 +131,20 @@ def suite(
     spegel: Path | None,
     spegel_containerd: Path | None,
 ) -> None:
-    """All benches, one after the other, and the page: some hours (needs root).
+    """All benches, one after the other, and the page: about an hour on two cores (needs root).
 
     Each step writes its JSON into the folder. What is there, of the same settings and the same code, is not measured
-    again, so a run that was stopped goes on. A step that fails is noted in the page, and the exit status is 1.
+    again, so a run that was stopped goes on, and --long takes over what the hour has measured. A step that fails is
+    noted in the page, and the exit status is 1.
+
+    Is a figure the same the next time? Run it again with another --folder: `compare` says where two runs differ, and
+    `report` makes a page of both.
     """
     from .suite.progress import duration
     from .suite.run import run_all
     from .suite.steps import Rivals, plan
 
-    wanted = size or "full"
+    wanted = size or "hour"
     rivals = Rivals(spegel, spegel_containerd)
     for mode, needed in rivals.absent.items():
         click.echo(f"left out: {mode}, which needs {needed}")
@@ -146,7 +152,7 @@ def suite(
     steps = [step for step in planned if not only or any(text in step.name for text in only)]
     if not steps:
         raise click.BadParameter(f"no step of the {wanted} suite has that in its name", param_hint="--only")
-    folder = folder or Path("results" if wanted == "full" else f"results-{wanted}")
+    folder = folder or Path("results" if wanted in ("hour", "long") else f"results-{wanted}")
     if listed:
         for step in steps:
             click.echo(f"{step.name}: about {duration(step.usual_s)}: python -m bench {' '.join(step.arguments)}")
@@ -159,7 +165,7 @@ def suite(
         whole = run_all(console, steps, folder)
     except (BenchError, OSError) as error:
         raise click.ClickException(str(error)) from None
-    _write_page(console, folder, folder / "report.html", None)
+    _write_page(console, [folder], folder / "report.html", None)
     sys.exit(0 if whole else 1)
 
 
@@ -169,25 +175,35 @@ def suite(
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The page; its JSON goes beside it.  [default: report.html in the folder]",
+    help="The page; its JSON goes beside it.  [default: report.html in the first folder]",
 )
 @click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write a page of documents, too.")
 def page(folders: tuple[Path, ...], output: Path | None, markdown: Path | None) -> None:
-    """One page of all results in a FOLDER; of two, where they differ by more than their spread (exit status 1)."""
-    console = _console()
+    """One page of all results in a FOLDER; of two, of the samples of both, and whether they agree."""
     if len(folders) > 2:
-        raise click.UsageError("one folder makes a page, two are compared")
-    if len(folders) == 1:
-        _write_page(console, folders[0], output or folders[0] / "report.html", markdown)
-        return
-    from .page.compare import compare
+        raise click.UsageError("a page is made of one folder, or of two")
+    _write_page(_console(), folders, output or folders[0] / "report.html", markdown)
+
+
+@main.command(name="compare")
+@click.argument("one", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("other", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+def compare(one: Path, other: Path, target: Path | None) -> None:
+    """Do two runs agree? Their figures, by the rule by which the page calls one mode better than another.
+
+    They differ in a figure where the worst of one folder is better than the best of the other, and the medians differ
+    by 5 % or more; 25 % where it was measured once.
+    """
+    from .page.compare import compare_folders
 
     try:
-        found = compare(*folders)
+        found = compare_folders(one, other)
+        found.show(_console())
+        if target is not None:
+            target.write_text(json.dumps(found.plain(), indent=1, ensure_ascii=False) + "\n")
     except (BenchError, OSError) as error:
         raise click.ClickException(str(error)) from None
-    found.show(console)
-    sys.exit(1 if found.differing else 0)
 
 
 def _need_page() -> None:
@@ -196,14 +212,14 @@ def _need_page() -> None:
         raise click.ClickException("the page needs jinja2 and matplotlib: pip install '.[bench]'")
 
 
-def _write_page(console: Console, folder: Path, target: Path, markdown: Path | None) -> None:
+def _write_page(console: Console, folders: Sequence[Path], target: Path, markdown: Path | None) -> None:
     _need_page()
     from .page.build import Page
     from .page.results import read_folder
     from .page.write import html, write_markdown
 
     try:
-        made = Page.of(read_folder(folder))
+        made = Page.of(*(read_folder(folder) for folder in folders))
         target.write_text(html(made), "utf-8", "replace")
         target.with_suffix(".json").write_bytes(made.as_json())
         if markdown is not None:

@@ -1,4 +1,4 @@
-"""All that the page shows, put together from the files of one folder."""
+"""All that the page shows, put together from the files of one run, or of two."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,11 @@ from ..claims import CLAIMS, Claim, Verdict
 from ..report import OURS
 from ..versions import COMMIT
 from .charts import draw
+from .compare import Comparison, compare
 from .contest import ASKED_NODES, Answer, Outcome, Standing, Tally, answers, standings, tallies
 from .figures import Figures
 from .plots import Plot
+from .pool import pooled
 from .results import Goal, Result
 from .words import DHT, EXACT, SPEGEL
 
@@ -29,6 +31,7 @@ class Page:
         tallies: gossip beside each other mode, in those questions.
         standings: gossip beside each other mode, in everything.
         plots: of all that can be drawn.
+        agreement: of the two runs of which all this is, if there are two.
     """
 
     results: Mapping[str, Result]
@@ -37,10 +40,21 @@ class Page:
     tallies: Sequence[Tally]
     standings: Sequence[Standing]
     plots: Sequence[Plot]
+    agreement: Comparison | None = None
 
     @classmethod
-    def of(cls, results: Mapping[str, Result]) -> "Page":
-        """Put it together."""
+    def of(cls, results: Mapping[str, Result], again: Mapping[str, Result] | None = None) -> "Page":
+        """Put it together.
+
+        Args:
+            results: of a run.
+            again: of another; the page is then of the samples of both.
+
+        Raises:
+            BenchError: the two are not of the same machine, code and settings.
+        """
+        agreement = None if again is None else compare(results, again)
+        results = results if again is None else pooled(results, again)
         figures = Figures(results)
         answered, beside = answers(figures), tallies(figures)
         return cls(
@@ -50,6 +64,7 @@ class Page:
             beside,
             standings(figures),
             draw(figures, results, answered, beside),
+            agreement,
         )
 
     @property
@@ -164,6 +179,7 @@ class Page:
                 }
                 for claim, verdict in self.claims
             ],
+            "agreement": self.agreement.plain() if self.agreement else None,
             "failed": self.failed,
             "results": self.results,
         }

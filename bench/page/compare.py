@@ -1,83 +1,174 @@
-"""Do two folders agree? Every figure that was measured in both, by the spread that the report states."""
+"""Do two runs agree? Every figure that was measured in both, by the rule by which the page calls one mode better."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from ..report import Table
-from .figures import Figures, Spread
-from .results import read_folder
+from .figures import Figures, Named, Spread
+from .pool import failed, same
+from .results import Result, read_folder
+from .words import METRICS, mode_words
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A figure of one folder, and the same of another."""
+    """A figure of one run, and the same of another.
 
-    file: str
-    what: str
+    Args:
+        name: where it stands.
+        one: of the first run.
+        other: of the second.
+    """
+
+    name: Named
     one: Spread
     other: Spread
+
+    @property
+    def words(self) -> str:
+        """What it is, in words where there are some."""
+        if not self.name.is_lab:
+            return f"{self.name.what}: {self.name.key}"
+        metric = METRICS.get(self.name.key)
+        return f"{mode_words(self.name.what)}: {metric.words if metric else self.name.key.replace('_', ' ')}"
+
+    @property
+    def spec(self) -> str:
+        """How its numbers are written."""
+        metric = METRICS.get(self.name.key) if self.name.is_lab else None
+        return metric.spec if metric else ".4g"
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether modes are compared by it: all else of the lab is only shown, and of other benches nothing is."""
+        return not self.name.is_lab or self.name.key in METRICS
+
+    @property
+    def agrees(self) -> bool:
+        """Whether neither is better than the other."""
+        return self.one.agrees(self.other)
+
+    @property
+    def apart(self) -> float:
+        """How far the medians are from each other, as a share of the larger one."""
+        most = max(abs(self.one.median), abs(self.other.median))
+        return abs(self.one.median - self.other.median) / most if most else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What two folders have in common.
+    """What two runs have in common.
 
     Args:
-        agreed: figures whose medians differ by no more than both ranges together.
-        differing: those that differ by more.
-        unjudged: those that were measured once in either folder, so that no spread is known.
-        alone: figures that only one of them has.
+        pairs: all figures that both have.
+        alone: how many figures only one of them has.
+        failed: steps that failed in either.
     """
 
-    agreed: list[Pair]
-    differing: list[Pair]
-    unjudged: list[Pair]
+    pairs: Sequence[Pair]
     alone: int
+    failed: Sequence[str]
+
+    @property
+    def compared(self) -> Sequence[Pair]:
+        """Those by which modes are compared."""
+        return [pair for pair in self.pairs if pair.is_compared]
+
+    @property
+    def differing(self) -> Sequence[Pair]:
+        """Those that do not agree: what modes are compared by first, and of that the widest apart."""
+        found = [pair for pair in self.pairs if not pair.agrees]
+        return sorted(found, key=lambda pair: (not pair.is_compared, -pair.apart))
+
+    @property
+    def sentences(self) -> Sequence[str]:
+        """How many agree, and what was left out."""
+        if not self.pairs:
+            return ["The two runs have no figure in common."]
+        rest = [pair for pair in self.pairs if not pair.is_compared]
+        said = f"{_agree(self.compared)} figures that the page compares agree"
+        found = [f"{said}, and {_agree(rest)} others." if rest else f"{said}."]
+        if once := sum(min(len(pair.one.values), len(pair.other.values)) < 2 for pair in self.pairs):
+            found.append(f"{once} were measured once in a run, so that no spread is known: there a quarter is allowed.")
+        if self.alone:
+            found.append(f"{self.alone} are only in one run.")
+        if self.failed:
+            found.append(f"Steps that failed in one run or both: {', '.join(self.failed)}.")
+        return found
 
     def show(self, console: Console) -> None:
         """Print it."""
-        judged = len(self.agreed) + len(self.differing)
-        console.print(
-            f"{len(self.agreed)} of {judged} figures agree: medians differ by no more than both ranges together"
-        )
-        console.print(
-            f"{len(self.unjudged)} were measured once in one folder and are not judged; {self.alone} are only in one"
-        )
-        if self.differing:
-            console.print("These differ by more:", style="bold")
-            rows = [
-                {"file": it.file, "what": it.what, "one": it.one.shown(".4g"), "other": it.other.shown(".4g")}
-                for it in self.differing
-            ]
-            headings = {"file": "file", "what": "figure", "one": "first", "other": "second"}
-            table = Table("", headings, {}, rows).render()
-            for column in table.columns:
-                column.no_wrap, column.overflow = False, "fold"
-            console.print(table)
+        for sentence in self.sentences:
+            console.print(sentence, markup=False, highlight=False)
+        if not self.differing:
+            return
+        console.print("These do not, the widest apart first:", style="bold")
+        rows = [
+            {
+                "file": pair.name.file,
+                "what": pair.words,
+                "one": pair.one.shown(pair.spec),
+                "other": pair.other.shown(pair.spec),
+                "apart": f"{100 * pair.apart:.0f} %",
+            }
+            for pair in self.differing
+        ]
+        headings = {"file": "file", "what": "figure", "one": "first", "other": "second", "apart": "apart"}
+        table = Table("", headings, {}, rows).render()
+        for column in table.columns:
+            column.no_wrap, column.overflow = False, "fold"
+        console.print(table)
+
+    def plain(self) -> Any:
+        """All of it, for JSON."""
+        return {
+            "figures": len(self.pairs),
+            "agreed": sum(pair.agrees for pair in self.pairs),
+            "only_in_one": self.alone,
+            "failed": self.failed,
+            "differing": [
+                {
+                    "file": pair.name.file,
+                    "what": pair.name.what,
+                    "figure": pair.name.key,
+                    "words": pair.words,
+                    "compared": pair.is_compared,
+                    "apart_share": pair.apart,
+                    "first": {"median": pair.one.median, "samples": pair.one.values},
+                    "second": {"median": pair.other.median, "samples": pair.other.values},
+                }
+                for pair in self.differing
+            ],
+        }
 
 
-def compare(one: Path, other: Path) -> Comparison:
-    """Read both.
+def compare(one: Mapping[str, Result], other: Mapping[str, Result]) -> Comparison:
+    """Two runs, by the names of their files. Files of one name with other settings have nothing in common."""
+    first, second = _figures(one), _figures(other)
+    pairs = [
+        Pair(named, named.found, second[key].found)
+        for key, named in first.items()
+        if key in second and same(one[named.file], other[named.file])
+    ]
+    return Comparison(pairs, len(first) + len(second) - 2 * len(pairs), sorted({*failed(one), *failed(other)}))
+
+
+def compare_folders(one: Path, other: Path) -> Comparison:
+    """Two runs, by their folders.
 
     Raises:
         BenchError: one of them has no results, or a file is none.
     """
-    first, second = (_named(Figures(read_folder(folder))) for folder in (one, other))
-    pairs = [
-        Pair(file, what, found, second[file, what]) for (file, what), found in first.items() if (file, what) in second
-    ]
-    unjudged = [pair for pair in pairs if min(len(pair.one.values), len(pair.other.values)) < 2]
-    judged = [pair for pair in pairs if pair not in unjudged]
-    return Comparison(
-        [pair for pair in judged if pair.one.agrees(pair.other)],
-        [pair for pair in judged if not pair.one.agrees(pair.other)],
-        unjudged,
-        len(first) + len(second) - 2 * len(pairs),
-    )
+    return compare(read_folder(one), read_folder(other))
 
 
-def _named(figures: Figures) -> Mapping[tuple[str, str], Spread]:
-    return {(file, what): found for file, what, found in figures.named()}
+def _figures(results: Mapping[str, Result]) -> Mapping[tuple[str, str, str], Named]:
+    return {(named.file, named.what, named.key): named for named in Figures(results).named()}
+
+
+def _agree(pairs: Sequence[Pair]) -> str:
+    return f"{sum(pair.agrees for pair in pairs)} of {len(pairs)}"

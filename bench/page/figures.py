@@ -14,13 +14,10 @@ CLEAR_SHARE: Final = 0.05
 CLEAR_SHARE_ONCE: Final = 0.25
 """The same where one of them was measured only once, so that its spread is not known."""
 
-SAME_SHARE: Final = 0.02
-"""By how much two medians may differ in any case and still count as equal, as a share of the larger one."""
-
 _WITHOUT_IMAGE: Final = ("discover", "idle")
 """Scenarios in which nobody pulls the image."""
 
-_COUNTED: Final = re.compile(r",? ?\b\d+ (?:rounds|repeats|runs)\b")
+COUNTED: Final = re.compile(r",? ?\b\d+ (?:rounds|repeats|runs)\b")
 """What a title says of how often it was measured, which time decides: another run may have another number."""
 
 _AT_LEAST: Final = "_at_least"
@@ -73,9 +70,8 @@ class Spread:
         return self.high < other.low and far and not self.is_open
 
     def agrees(self, other: "Spread") -> bool:
-        """Whether two medians of one thing differ by no more than both ranges together."""
-        allowed = self.width + other.width
-        return abs(self.median - other.median) <= max(allowed, SAME_SHARE * max(abs(self.median), abs(other.median)))
+        """Whether neither of two measurements of one thing is below the other."""
+        return not self.is_below(other) and not other.is_below(self)
 
 
 def spread(cell: Cell) -> Spread | None:
@@ -88,6 +84,25 @@ def spread(cell: Cell) -> Spread | None:
         case _:
             values = []
     return Spread(values) if values else None
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A figure of any bench, and where it stands.
+
+    Args:
+        file: its name.
+        what: a mode of the lab; of other benches the table and the row.
+        key: of the figure.
+        is_lab: whether the lab has measured it, whose keys have words of their own.
+        found: what was measured.
+    """
+
+    file: str
+    what: str
+    key: str
+    is_lab: bool
+    found: Spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,25 +196,32 @@ class Figures:
             if sheet.title.startswith(title)
         ]
 
-    def named(self) -> Iterator[tuple[str, str, Spread]]:
-        """All that has samples: the file, what it is in words, and its figure."""
+    def named(self) -> Iterator[Named]:
+        """All that has samples."""
         for trial in self.trials:
             for mode, figures in trial.modes.items():
                 for key, found in figures.items():
-                    yield trial.name, f"{mode}: {key}", found
+                    yield Named(trial.name, mode, key, is_lab=True, found=found)
         for name, result in self._results.items():
-            if result.runs:
-                continue
-            for sheet in result.tables:
-                for row in sheet.rows:
-                    label = ", ".join(f"{cell}" for cell in row.values() if isinstance(cell, str))
+            for sheet in () if result.runs else result.tables:
+                for text, row in zip(labels(sheet), sheet.rows, strict=True):
+                    what = f"{COUNTED.sub('', sheet.name)}: {text}"
                     for key, cell in row.items():
                         if isinstance(cell, Figure) and (measured := spread(cell)) is not None:
-                            yield (
-                                name,
-                                f"{_COUNTED.sub('', sheet.name)}: {label}: {sheet.headings.get(key, key)}",
-                                measured,
-                            )
+                            yield Named(name, what, sheet.headings.get(key, key), is_lab=False, found=measured)
+
+
+def labels(sheet: Sheet) -> list[str]:
+    """The rows of a table by their texts; rows of the same texts by their first number, too."""
+    texts = [", ".join(cell for cell in row.values() if isinstance(cell, str)) for row in sheet.rows]
+    return [
+        _numbered(text, row) if texts.count(text) > 1 else text for text, row in zip(texts, sheet.rows, strict=True)
+    ]
+
+
+def _numbered(text: str, row: Mapping[str, Cell]) -> str:
+    number = next((cell for cell in row.values() if isinstance(cell, float | int)), None)
+    return text if number is None else f"{text}, {number:g}".removeprefix(", ")
 
 
 def _trial(name: str, scenario: str, result: Result) -> Trial:

@@ -22,6 +22,9 @@ _FOLDER: Final = Path(__file__).parent
 _COLOURS_CSS: Final = _FOLDER / "colours.css"
 _CELL_CHARACTERS_MAX: Final = 300
 
+_APART_SHOWN: Final = 12
+"""How many figures the page names in which two runs do not agree, the widest apart first; the JSON has all."""
+
 
 def html(page: Page) -> str:
     """One page, which needs nothing beside it."""
@@ -59,6 +62,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals |= {
+        "APART_SHOWN": _APART_SHOWN,
         "ASKED_NODES": ASKED_NODES,
         "CLEAR_PERCENT": round(100 * CLEAR_SHARE),
         "ONCE_PERCENT": round(100 * CLEAR_SHARE_ONCE),

@@ -13,17 +13,24 @@ from ..lab.scenarios import SCENARIOS
 
 _SPEGEL: Final = "spegel"
 _DHT: Final = "dht"
+_EVERY: Final = ("skvaller", "exact", "dht", "spegel", "direct", "pullthrough")
 _ALONE: Final = ("direct", "dht", "dht-5s", _SPEGEL, "pullthrough")
 """Modes in which clients that pull at once each take everything from one place, so that time grows with the nodes."""
 
-_START_S: Final = 5.0
-_START_NODE_S: Final = 0.8
-"""How long a run of the lab takes beside the pull, seconds: for itself, and for each node."""
+_START_S: Final[Mapping[str, float]] = {"http": 2.5, "ctr": 4.0}
+_START_NODE_S: Final[Mapping[str, float]] = {"http": 0.5, "ctr": 1.2}
+"""How long a run of the lab takes beside the pull, seconds: for itself, and for each node, by client."""
 
 _CHANGE_S: Final[Mapping[str, float]] = {
-    "discover": 30, "idle": 30, "kill": 2, "vanish": 8, "dark": 5, "partition": 30, "churn": 40,
+    "discover": 45, "idle": 10, "kill": 2, "vanish": 6, "dark": 10, "partition": 16, "churn": 4,
 }  # fmt: skip
 """How much longer a run takes for what happens in it, seconds, by scenario."""
+
+_WATCH_S: Final = 60
+"""For how long the lab watches idle nodes, if nobody says, seconds."""
+
+_BATCHES: Final = 5
+"""How many nodes, or groups of nodes, an update takes one after the other."""
 
 _HEADERS: Final = 1.05
 """Bytes on the wire by those of the image, about."""
@@ -102,7 +109,7 @@ class Lab:
     image: str
     mbit: int = 100
     upstream_mbit: int = 100
-    modes: Sequence[str] = ("skvaller", "exact", "dht", "spegel", "direct", "pullthrough")
+    modes: Sequence[str] = _EVERY
     repeats: int = 3
     client: str = "http"
     more: Sequence[str] = ()
@@ -128,9 +135,26 @@ class Lab:
 
     def _run_s(self, mode: str) -> float:
         """How long one run takes, about."""
+        started_s = _START_S[self.client] + _START_NODE_S[self.client] * self.nodes
+        return started_s + self._pull_s(mode) + self._change_s
+
+    def _pull_s(self, mode: str) -> float:
+        """How long all clients take, about."""
+        if not SCENARIOS[self.scenario].pulls:
+            return 0.0
         one_s = shape_of(self.image, None).size_bytes * 8 * _HEADERS / (1e6 * min(self.mbit, self.upstream_mbit))
-        times = self.nodes if mode in _ALONE else 1.4
-        return _START_S + _START_NODE_S * self.nodes + times * one_s + _CHANGE_S.get(self.scenario, 0.0)
+        if self.scenario == "rolling":
+            return one_s * (self.nodes if mode in ("direct", "pullthrough") else min(self.nodes, _BATCHES))
+        return one_s * (self.nodes if mode in _ALONE else 1.4)
+
+    @property
+    def _change_s(self) -> float:
+        """How long the rest of what happens takes, about: idle nodes are watched once, and again with keys."""
+        change_s = _CHANGE_S.get(self.scenario, 0.0)
+        if self.scenario != "idle":
+            return change_s
+        watch_s = float(self.more[self.more.index("--watch") + 1]) if "--watch" in self.more else _WATCH_S
+        return (change_s + watch_s) * (2 if "--keys" in self.more else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +181,60 @@ class Bench:
 _FINDERS: Final = ("skvaller", "exact", "dht", "dht-5s", "spegel")
 _BESIDE: Final = ("skvaller", "dht")
 _PATIENT: Final = (*_BESIDE, "dht-5s")
-_AT_ONCE: Final = tuple(Lab(scenario="fanout", nodes=nodes, image="100MB-4") for nodes in (8, 3))
+_DECIDING: Final = (*_BESIDE, "spegel")
+"""Between which people choose."""
+
+
+def _thin(scenario: str, nodes: int, modes: Sequence[str], *, client: str = "http", more: Sequence[str] = ()) -> Lab:
+    """An image of 10 MiB over links of 25 Mbit/s, 3.5 s each: two cores then have time for all nodes of a cluster."""
+    return Lab(
+        scenario=scenario,
+        nodes=nodes,
+        image="10MB-4",
+        mbit=25,
+        upstream_mbit=25,
+        modes=modes,
+        client=client,
+        more=more,
+    )
+
+
+_AT_ONCE: Final = tuple(_thin("fanout", nodes, _BESIDE) for nodes in (8, 3, 2, 5))
+_CLUSTERS: Final[Sequence[Lab | Bench]] = (
+    _thin("fanout", 5, _EVERY, client="ctr"),
+    _thin("vanish", 5, _DECIDING, client="ctr"),
+    _thin("discover", 5, _DECIDING, client="ctr", more=("--watch", "15")),
+    _thin("idle", 5, _DECIDING, client="ctr", more=("--keys", "20", "--watch", "15")),
+    *(_thin("fanout", nodes, _DECIDING, client="ctr") for nodes in (2, 3)),
+    *(_thin(scenario, 5, _DECIDING, client="ctr") for scenario in ("kill", "lonely")),
+    *(_thin(scenario, 5, _BESIDE) for scenario in ("dark", "partition", "churn", "slow", "late", "rolling")),
+    *_AT_ONCE,
+)
+"""Every scenario, with what people choose between; the fan-out in all modes."""
+
+_PARTS: Final[Sequence[Lab | Bench]] = (Bench(("serve",), 130), Bench(("relay",), 130), Bench(("lazy",), 90))
+
+_HOUR: Final[Sequence[Lab | Bench]] = (
+    *_CLUSTERS,
+    *_PARTS,
+    Bench(("micro", "--quick"), 30),
+    Bench(("lab", "chaos", "--nodes", "5", "--minutes", "1", "--seed", "7"), 130),
+    Bench(("scale", "--quick", "--nodes", "100,1000"), 240, _AT_ONCE),
+    Bench(("gossip", "--sim", "--nodes", "10,100,1000"), 600),
+)
+"""About an hour on two cores. What answers most comes first."""
+
+_LARGE_AT_ONCE: Final = tuple(Lab(scenario="fanout", nodes=nodes, image="100MB-4") for nodes in (8, 3))
 _BENCHMARK: Final = (
     *(("fanout", image) for image in ("10MB-1", "10MB-4", "100MB-1")),
     *(("rolling", image) for image in ("10MB-1", "10MB-4", "100MB-4")),
 )
 """What Spegel's own benchmark has, and is not measured by other steps."""
 
-_FULL: Final[Sequence[Lab | Bench]] = (
+_LONG: Final[Sequence[Lab | Bench]] = (
+    *_CLUSTERS,
+    *_PARTS,
+    *(_thin("fanout", nodes, _BESIDE) for nodes in (1, 10, 16, 20)),
     *(Lab(scenario="fanout", nodes=nodes, image="100MB-4", client="ctr") for nodes in (5, 2, 3, 8)),
     *(
         Lab(scenario=scenario, nodes=nodes, image="10MB-4", modes=_FINDERS, client="ctr", more=more)
@@ -183,8 +253,7 @@ _FULL: Final[Sequence[Lab | Bench]] = (
         Lab(scenario=scenario, nodes=8, image="32MiB", mbit=50, upstream_mbit=50, modes=("skvaller", "exact", "dht"))
         for scenario in ("kill", "vanish")
     ),
-    *(Lab(scenario="fanout", nodes=nodes, image="10MB-4") for nodes in (1, 2, 3, 5, 8, 10, 16, 20)),
-    *_AT_ONCE,
+    *_LARGE_AT_ONCE,
     *(Lab(scenario=scenario, nodes=8, image=image, client="ctr") for scenario, image in _BENCHMARK),
     Lab(scenario="idle", nodes=16, image="10MB-4", modes=_FINDERS, client="ctr", more=("--keys", "20")),
     Lab(scenario="fanout", nodes=5, image="40MiB", upstream_mbit=20),
@@ -193,19 +262,16 @@ _FULL: Final[Sequence[Lab | Bench]] = (
         Lab(scenario="fanout", nodes=3, image=image, mbit=200, upstream_mbit=200, repeats=1)
         for image in ("1GB-1", "1GB-4")
     ),
-    Bench(("serve",), 130),
-    Bench(("relay",), 130),
     Bench(("channels",), 120),
     Bench(("archives",), 130),
-    Bench(("lazy",), 90),
     Bench(("micro",), 120),
     Bench(("gossip", "--sim", "--nodes", "10,100,1000,10000"), 1500),
-    Bench(("scale",), 900, _AT_ONCE),
+    Bench(("scale",), 900, (*_LARGE_AT_ONCE, *_AT_ONCE)),
     Bench(("gossip", "--nodes", "5,10,30", "--repeats", "2"), 2 * 3 * 360),
     Bench(("lab", "hub"), 300),
     Bench(("lab", "chaos", "--nodes", "5", "--minutes", "2", "--seed", "7"), 200),
 )
-"""What can be measured on one machine: some hours. What answers most comes first."""
+"""What can be measured on one machine: that of the hour, and larger images and clusters, thicker links, and serf."""
 
 _QUICK: Final[Sequence[Lab | Bench]] = (
     Lab(scenario="fanout", nodes=5, image="10MB-4", mbit=20, upstream_mbit=20, repeats=1),
@@ -224,9 +290,9 @@ _SMOKE: Final[Sequence[Lab | Bench]] = (
 )
 """The smallest form, for tests: does every part work?"""
 
-_PLANS: Final[Mapping[str, Sequence[Lab | Bench]]] = {"full": _FULL, "quick": _QUICK, "smoke": _SMOKE}
+_PLANS: Final[Mapping[str, Sequence[Lab | Bench]]] = {"hour": _HOUR, "long": _LONG, "quick": _QUICK, "smoke": _SMOKE}
 
 
 def plan(size: str, rivals: Rivals) -> Sequence[Step]:
-    """The steps of a suite: `full`, `quick` or `smoke`."""
+    """The steps of a suite: `hour`, `long`, `quick` or `smoke`."""
     return [step for item in _PLANS[size] for step in item.steps(rivals)]

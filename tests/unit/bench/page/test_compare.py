@@ -1,69 +1,159 @@
 """Two folders agree within the spread that they state, and where they do not, it is said."""
 
 import io
+import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
 from bench.__main__ import main
-from bench.page.compare import compare
-from bench.page.figures import Spread
+from bench.page.compare import compare_folders
+from bench.page.figures import Figures, Spread
+from bench.page.pool import pooled
+from bench.page.results import Figure, Goal, Result, read_folder
 from bench.report import BenchError
 from tests.unit.bench.page import canned
 
 
 def test_two_runs_of_the_same_agree(tmp_path: Path) -> None:
-    found = compare(canned.folder(tmp_path / "a", seed=1), canned.folder(tmp_path / "b", seed=2))
+    found = compare_folders(canned.folder(tmp_path / "a", seed=1), canned.folder(tmp_path / "b", seed=2))
     assert found.differing == []
-    assert len(found.agreed) > 50
+    assert len(found.pairs) > 50
     assert found.alone == 0
+    assert len(found.sentences) == 1
 
 
-def test_what_differs_by_more_than_both_ranges_is_named_with_both_figures(tmp_path: Path) -> None:
+def slower(folder: Path, factor: float) -> None:
+    typical = {
+        **canned.TYPICAL,
+        "skvaller": {**canned.TYPICAL["skvaller"], "ratio": 1.2 * factor, "retries": 9 * factor},
+    }
+    canned.lab(canned.settings(), typical).write(folder / "fanout-5.json")
+
+
+def test_what_differs_is_named_in_words_with_both_figures_and_what_modes_are_compared_by_comes_first(
+    tmp_path: Path,
+) -> None:
     one, other = canned.folder(tmp_path / "a"), canned.folder(tmp_path / "b", seed=2)
-    slower = {**canned.TYPICAL, "skvaller": {**canned.TYPICAL["skvaller"], "ratio": 1.5}}
-    canned.lab(canned.settings(), slower).write(other / "fanout-5.json")
-    found = compare(one, other)
-    assert [(pair.file, pair.what) for pair in found.differing] == [("fanout-5", "skvaller: ratio")]
+    slower(one, 1.0)
+    slower(other, 1.25)
+    found = compare_folders(one, other)
+    assert [(pair.name.file, pair.name.key) for pair in found.differing] == [
+        ("fanout-5", "ratio"),
+        ("fanout-5", "retries"),
+    ]
+    target = tmp_path / "differ.json"
+    done = CliRunner().invoke(main, ["compare", f"{one}", f"{other}", "--json", f"{target}"])
+    assert done.exit_code == 0
+    total = len(found.compared)
+    assert f"{total - 1} of {total} figures that the page compares agree, and 0 of 1 others." in done.output
     out = io.StringIO()
-    found.show(Console(file=out, width=160))
-    assert "skvaller: ratio" in out.getvalue()
-    assert "1.5" in out.getvalue()
-    assert CliRunner().invoke(main, ["report", f"{one}", f"{other}"]).exit_code == 1
+    found.show(Console(file=out, width=200))
+    assert "gossip: time of the last node, in downloads (R)" in out.getvalue()
+    assert re.search(r"1\.\d\d \(1\.\d\d to 1\.\d\d\)", out.getvalue())
+    written = json.loads(target.read_text())
+    assert (written["figures"], written["agreed"]) == (len(found.pairs), len(found.pairs) - 2)
+    assert len(written["differing"][0]["second"]["samples"]) == 3
 
 
-def test_what_was_measured_once_is_not_judged_and_what_only_one_has_is_counted(tmp_path: Path) -> None:
+def test_what_was_measured_once_may_differ_by_more_and_what_only_one_has_is_counted(tmp_path: Path) -> None:
     one, other = canned.folder(tmp_path / "a"), canned.folder(tmp_path / "b")
-    single = canned.settings()
-    canned.lab(single, seed=3).write(one / "fanout-5.json")
-    report = canned.lab(single, seed=9)
-    report.details["runs"][:] = [run for run in report.details["runs"] if run["repeat"] == 0]
-    report.write(other / "fanout-5.json")
+    slower(other, 1.2)
+    content = json.loads((other / "fanout-5.json").read_text())
+    content["runs"] = [run for run in content["runs"] if run["repeat"] == 0]
+    (other / "fanout-5.json").write_text(json.dumps(content))
     (other / "serve.json").unlink()
-    found = compare(one, other)
-    assert {pair.file for pair in found.unjudged} == {"fanout-5"}
+    found = compare_folders(one, other)
+    assert found.differing == []
     assert found.alone > 0
-    assert CliRunner().invoke(main, ["report", f"{one}", f"{other}"]).exit_code == 0
+    assert "measured once" in found.sentences[1]
+
+
+def test_files_of_one_name_with_other_settings_have_nothing_in_common(tmp_path: Path) -> None:
+    one, other = canned.folder(tmp_path / "a"), canned.folder(tmp_path / "b")
+    canned.lab(canned.settings(nodes=3)).write(other / "fanout-5.json")
+    assert "fanout-5" not in {pair.name.file for pair in compare_folders(one, other).pairs}
+    done = CliRunner().invoke(main, ["report", f"{one}", f"{other}"])
+    assert done.exit_code == 1
+    assert "fanout-5 is of different settings" in done.output
+
+
+def test_a_page_of_two_runs_has_the_samples_of_both_and_says_whether_they_agree(tmp_path: Path) -> None:
+    one, other = canned.folder(tmp_path / "a"), canned.folder(tmp_path / "b", seed=2)
+    slower(other, 1.3)
+    (one / "kill-5.json").unlink()
+    document = tmp_path / "results.md"
+    done = CliRunner().invoke(main, ["report", f"{one}", f"{other}", "--markdown", f"{document}"])
+    assert done.exit_code == 0, done.output
+    written = json.loads((one / "report.json").read_text())
+    figures = Figures(msgspec.convert(written["results"], dict[str, Result]))
+    alone = [Figures(read_folder(folder)).lab("fanout", nodes=5)[0].get("skvaller", "ratio") for folder in (one, other)]
+    both = figures.lab("fanout", nodes=5)[0].get("skvaller", "ratio")
+    assert both is not None
+    assert list(both.values) == [value for found in alone if found for value in found.values]
+    assert figures.lab("kill"), "what only one has is shown, too"
+    (sheet,) = figures.tables("serve", "A cached blob")
+    assert "6 rounds" in sheet.title
+    assert {len(row["rate"].samples) for row in sheet.rows if isinstance(row["rate"], Figure)} == {6}
+    page = (one / "report.html").read_text()
+    assert "Do two runs agree?" in page
+    assert "Do two runs agree?" in document.read_text()
+    assert "time of the last node, in downloads (R) |" in document.read_text()
+
+
+@pytest.mark.parametrize(("what", "value"), [("versions", {"code": "other"}), ("machine", {"cpus": 64})])
+def test_runs_of_other_code_or_of_another_machine_make_no_page_together(
+    tmp_path: Path, what: str, value: object
+) -> None:
+    one, other = canned.folder(tmp_path / "a"), canned.folder(tmp_path / "b")
+    content = json.loads((other / "serve.json").read_text())
+    (other / "serve.json").write_text(json.dumps({**content, what: value}))
+    done = CliRunner().invoke(main, ["report", f"{one}", f"{other}"])
+    assert done.exit_code == 1
+    assert "python -m bench compare" in done.output
+
+
+def test_what_failed_in_one_run_is_taken_of_the_other_and_said(tmp_path: Path) -> None:
+    one, other = canned.folder(tmp_path / "a"), canned.folder(tmp_path / "b")
+    step = {"name": "serve", "arguments": ["serve"], "code": "c", "took_s": 1.0, "error": "exit status 3"}
+    (one / "serve.json").write_text(json.dumps({"bench": "serve", "step": step}))
+    found = pooled(read_folder(one), read_folder(other))
+    assert found["serve"].tables
+    assert compare_folders(one, other).sentences[-1] == "Steps that failed in one run or both: serve."
+
+
+def test_a_goal_is_reached_when_it_is_in_both_runs() -> None:
+    def goals(*found: float) -> Mapping[str, Result]:
+        return {"a": Result("serve", goals=[Goal(f"{at}", 2.0, it, it >= 2.0) for at, it in enumerate(found)])}
+
+    both = pooled(goals(3.0, 1.0, 5.0), goals(1.5, 3.0, 4.0))["a"].goals
+    assert [(goal.found, goal.reached) for goal in both] == [(1.5, False), (1.0, False), (4.0, True)]
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="has no results"):
-        compare(canned.folder(tmp_path / "a"), tmp_path)
-    done = CliRunner().invoke(main, ["report", f"{tmp_path}"])
-    assert done.exit_code == 1
-    assert "has no results" in done.output
+        compare_folders(canned.folder(tmp_path / "a"), tmp_path)
+    for command in (["report", f"{tmp_path}"], ["compare", f"{tmp_path}", f"{tmp_path / 'a'}"]):
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 1
+        assert "has no results" in done.output
 
 
 @pytest.mark.parametrize(
     ("one", "other", "agree"),
     [
-        ([1.0, 1.1, 1.2], [1.3, 1.4, 1.5], True),
-        ([1.0, 1.1, 1.2], [1.5, 1.6, 1.7], False),
+        ([1.0, 1.1, 1.2], [1.2, 1.4, 1.5], True),
+        ([1.0, 1.1, 1.2], [1.3, 1.4, 1.5], False),
         ([1.0, 1.0, 1.0], [1.0, 1.0, 1.0], True),
-        ([100.0, 100.0], [101.0, 101.0], True),
-        ([100.0, 100.0], [103.0, 103.0], False),
+        ([100.0, 100.0], [104.0, 104.0], True),
+        ([100.0, 100.0], [106.0, 106.0], False),
+        ([100.0], [130.0, 131.0], True),
+        ([100.0], [140.0, 141.0], False),
         ([0.0, 0.0], [0.0, 0.0], True),
         ([0.0, 0.0], [1.0, 1.0], False),
     ],

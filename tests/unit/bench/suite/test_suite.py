@@ -144,7 +144,7 @@ def test_durations_are_rounded(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
-@pytest.mark.parametrize("size", ["full", "quick", "smoke"])
+@pytest.mark.parametrize("size", ["hour", "long", "quick", "smoke"])
 def test_every_step_has_a_name_of_its_own_and_modes_that_its_scenario_has(size: str) -> None:
     steps = plan(size, Rivals(Path("/opt/spegel"), Path("/opt/containerd")))
     assert len({step.name for step in steps}) == len(steps)
@@ -162,3 +162,35 @@ def test_the_quick_suite_is_planned_for_less_than_ten_minutes_and_without_spegel
     steps = plan("quick", Rivals())
     assert sum(step.usual_s for step in steps) < 600
     assert not any("spegel" in step.arguments for step in steps)
+
+
+def modes_of(step: Step) -> set[str]:
+    words = list(step.arguments)
+    return {words[at + 1] for at, word in enumerate(words) if word == "--mode"}
+
+
+def test_the_suite_is_planned_for_about_an_hour_and_has_every_scenario_with_gossip_and_the_dht_three_times() -> None:
+    steps = plan("hour", Rivals())
+    assert 55 * 60 <= sum(step.usual_s for step in steps) <= 70 * 60
+    lab = {step.arguments[1]: step for step in steps if step.arguments[1:2] and step.arguments[1] in SCENARIOS}
+    assert set(lab) == set(SCENARIOS)
+    for step in lab.values():
+        assert {"skvaller", "dht"} <= modes_of(step)
+        assert step.arguments[step.arguments.index("--repeats") + 1] == "3"
+    every = {mode for step in steps for mode in modes_of(step)}
+    assert every == {"skvaller", "exact", "dht", "direct", "pullthrough"}
+
+
+def test_a_long_run_takes_over_what_an_hour_has_measured_of_clusters() -> None:
+    long = {step.name: step for step in plan("long", Rivals())}
+    shared = [step for step in plan("hour", Rivals()) if step.name in long]
+    assert shared == [long[step.name] for step in shared]
+    assert len([step for step in shared if step.name.startswith("lab-")]) >= len(SCENARIOS)
+
+
+def test_the_model_is_compared_with_steps_of_its_own_plan() -> None:
+    for size in ("hour", "long"):
+        names = [step.name for step in plan(size, Rivals())]
+        (scale,) = [step for step in plan(size, Rivals()) if step.arguments[0] == "scale"]
+        assert scale.checks
+        assert all(names.index(check) < names.index(scale.name) for check in scale.checks)
