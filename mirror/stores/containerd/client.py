@@ -1,8 +1,9 @@
 """The calls that a reader of containerd's store makes, over gRPC on containerd's unix socket.
 
-Every call names the namespace in its metadata. Every call but the stream of events has a deadline. An error of the
-transport, of containerd or of an answer is a ContainerdError: the caller drops the connection and makes a new one. This
-is the only module that imports gRPC.
+They read, but for those about leases: these are the only ones that write. Every call names the namespace in its
+metadata. Every call but the stream of events has a deadline. An error of the transport, of containerd or of an answer
+is a ContainerdError: the caller drops the connection and makes a new one, unless it is Refused. This is the only module
+that imports gRPC.
 
 Source: containerd, api/services/*/v1; docs/namespaces.md for the metadata header.
 """
@@ -18,7 +19,20 @@ import grpc
 import grpc.aio
 
 from ...settings import ContainerdSettings
-from .messages import Blob, Event, Image, decode_blobs, decode_event, decode_images, decode_plugins, encode_request
+from .messages import (
+    Blob,
+    Event,
+    Image,
+    Lease,
+    decode_blobs,
+    decode_event,
+    decode_images,
+    decode_leases,
+    decode_plugins,
+    encode_lease,
+    encode_request,
+    encode_resource,
+)
 
 _SERVICES = "/containerd.services"
 _OPTIONS: Final = (
@@ -31,6 +45,14 @@ _OPTIONS: Final = (
 
 class ContainerdError(Exception):
     """containerd cannot be reached, refused a call, or gave an answer that cannot be read; one line for the log."""
+
+
+class Refused(ContainerdError):
+    """containerd answers, but does not do what it was asked: it does not know the call, or may not, or cannot."""
+
+
+_LOST: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+"""What a call ends with if containerd does not answer it."""
 
 
 class Client:
@@ -60,7 +82,8 @@ class Client:
     async def content_root(self) -> Path:
         """Ask in which folder the content store keeps its files."""
         with _translated():
-            answer = await self._unary("introspection.v1.Introspection/Plugins", "type==io.containerd.content.v1")
+            stores = encode_request(("type==io.containerd.content.v1",))
+            answer = await self._unary("introspection.v1.Introspection/Plugins", stores)
             roots = [plugin.exports["root"] for plugin in decode_plugins(answer) if "root" in plugin.exports]
         if not roots:
             raise ContainerdError("its content store names no root folder")
@@ -89,9 +112,29 @@ class Client:
             async for answer in call(encode_request((topics,)), metadata=self._metadata):
                 yield decode_event(answer)
 
-    async def _unary(self, method: str, *filters: str) -> bytes:
+    async def leases(self, label: str) -> list[Lease]:
+        """List the leases of the namespace that have some label."""
+        with _translated():
+            return decode_leases(await self._unary("leases.v1.Leases/List", encode_request((f'labels."{label}"',))))
+
+    async def create_lease(self, lease: Lease) -> None:
+        """Create a lease; it keeps nothing yet."""
+        with _translated():
+            await self._unary("leases.v1.Leases/Create", encode_lease(lease))
+
+    async def add_content(self, lease_id: str, digest: str) -> None:
+        """Have a lease keep some content, whether that is here or not."""
+        with _translated():
+            await self._unary("leases.v1.Leases/AddResource", encode_resource(lease_id, digest))
+
+    async def delete_lease(self, lease_id: str) -> None:
+        """Delete a lease; containerd collects soon what only that kept."""
+        with _translated():
+            await self._unary("leases.v1.Leases/Delete", encode_lease(Lease(lease_id, {})))
+
+    async def _unary(self, method: str, request: bytes = b"") -> bytes:
         call = self._channel.unary_unary(f"{_SERVICES}.{method}")
-        answer: bytes = await call(encode_request(filters), metadata=self._metadata, timeout=self._timeout_s)
+        answer: bytes = await call(request, metadata=self._metadata, timeout=self._timeout_s)
         return answer
 
 
@@ -101,7 +144,8 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except grpc.aio.AioRpcError as error:
-        raise ContainerdError(f"{error.code().name.lower()}: {_first_line(error.details())}") from None
+        kind = ContainerdError if error.code() in _LOST else Refused
+        raise kind(f"{error.code().name.lower()}: {_first_line(error.details())}") from None
     except ValueError as error:
         raise ContainerdError(str(error)) from None
 

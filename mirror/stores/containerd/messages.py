@@ -1,13 +1,15 @@
-"""The dozen protobuf fields of containerd's API that a reader of its store needs, as plain values.
+"""The protobuf fields of containerd's API that a reader of its store needs, as plain values.
 
 Field numbers never change within containerd's v1 API, from 1.0 to 2.x, and fields that are not named here are skipped.
 The descriptors have a pool of their own, so that they cannot conflict with another package's copy of the same API. On
 the wire a map is a repeated message of a key (1) and a value (2), and it is written so below. This is the only module
 that imports protobuf.
 
-Source: containerd, api/services/{images,content,events,introspection}/v1/*.proto, api/types/{descriptor,event}.proto.
+Source: containerd, api/services/{images,content,events,introspection,leases}/v1/*.proto, and
+api/types/{descriptor,event}.proto.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +26,9 @@ _ONE = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
 _MANY = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
 _SOURCE_LABEL = "containerd.io/distribution.source."
 """Begins the labels that say under which names content was pulled. Source: containerd, pkg/labels."""
+_CONTENT_LABEL = re.compile(r"containerd\.io/gc\.ref\.content(?:[./].*)?")
+"""The labels of a manifest or an index that name content which is kept with it. Source: containerd,
+docs/garbage-collection.md."""
 
 # message -> field -> (number, label, type: a scalar's, or the name of a message); protobuf itself has no types
 _FIELDS: Mapping[str, Mapping[str, tuple[int, Any, Any]]] = {
@@ -34,8 +39,13 @@ _FIELDS: Mapping[str, Mapping[str, tuple[int, Any, Any]]] = {
     "Info": {"digest": (1, _ONE, _STRING), "size": (2, _ONE, _INT64), "labels": (5, _MANY, "Entry")},
     "Plugin": {"type": (1, _ONE, _STRING), "id": (2, _ONE, _STRING), "exports": (5, _MANY, "Entry")},
     "Envelope": {"namespace": (2, _ONE, _STRING), "topic": (3, _ONE, _STRING)},
-    # Every request made here has this one shape.
+    "Lease": {"id": (1, _ONE, _STRING), "labels": (3, _MANY, "Entry")},
+    "Resource": {"id": (1, _ONE, _STRING), "type": (2, _ONE, _STRING)},
+    # Every request that lists has this one shape.
     "Request": {"filters": (1, _MANY, _STRING)},
+    # To create a lease is to name it, with its labels; to delete one, without them.
+    "AddResourceRequest": {"id": (1, _ONE, _STRING), "resource": (2, _ONE, "Resource")},
+    "ListLeasesResponse": {"leases": (1, _MANY, "Lease")},
     "ListImagesResponse": {"images": (1, _MANY, "Image")},
     "ListContentResponse": {"info": (1, _MANY, "Info")},
     "PluginsResponse": {"plugins": (1, _MANY, "Plugin")},
@@ -84,11 +94,13 @@ class Blob:
         digest: as text; not checked.
         size: in bytes.
         sources: registries, and repositories of each with commas between, of images that name it; not checked.
+        refers_to: digests of what is kept with it; not checked.
     """
 
     digest: str
     size: int
     sources: tuple[tuple[str, str], ...] = ()
+    refers_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +120,34 @@ class Plugin:
     exports: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What keeps content from containerd's garbage collection, and when that ends, as its labels say."""
+
+    id: str
+    labels: Mapping[str, str]
+
+
 def encode_request(filters: Sequence[str]) -> bytes:
     """Write a request for everything that one of the filters matches; without filters, for everything.
 
     Source: containerd, pkg/filters.
     """
     encoded: bytes = _CLASSES["Request"](filters=filters).SerializeToString()
+    return encoded
+
+
+def encode_lease(lease: Lease) -> bytes:
+    """Write a lease: a request to create it, or, without labels, to delete it."""
+    entries = [_CLASSES["Entry"](key=key, value=value) for key, value in lease.labels.items()]
+    encoded: bytes = _CLASSES["Lease"](id=lease.id, labels=entries).SerializeToString()
+    return encoded
+
+
+def encode_resource(lease_id: str, digest: str) -> bytes:
+    """Write a request to have a lease keep some content."""
+    resource = _CLASSES["Resource"](id=digest, type="content")
+    encoded: bytes = _CLASSES["AddResourceRequest"](id=lease_id, resource=resource).SerializeToString()
     return encoded
 
 
@@ -136,6 +170,7 @@ def decode_blobs(payload: bytes) -> list[Blob]:
                 for label in info.labels
                 if label.key.startswith(_SOURCE_LABEL)
             ),
+            tuple(label.value for label in info.labels if _CONTENT_LABEL.fullmatch(label.key)),
         )
         for info in _decode("ListContentResponse", payload).info
     ]
@@ -146,6 +181,14 @@ def decode_plugins(payload: bytes) -> list[Plugin]:
     return [
         Plugin(plugin.type, plugin.id, {entry.key: entry.value for entry in plugin.exports})
         for plugin in _decode("PluginsResponse", payload).plugins
+    ]
+
+
+def decode_leases(payload: bytes) -> list[Lease]:
+    """Read a response with leases."""
+    return [
+        Lease(lease.id, {entry.key: entry.value for entry in lease.labels})
+        for lease in _decode("ListLeasesResponse", payload).leases
     ]
 
 
