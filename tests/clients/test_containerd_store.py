@@ -228,7 +228,7 @@ def test_what_is_taken_outlives_its_image_until_nobody_takes_it(
     run(check())
 
 
-def test_leases_end_when_the_store_is_closed_and_those_of_a_crash_when_they_say(
+def test_leases_end_when_the_store_is_closed_and_those_of_a_crash_when_it_is_open_again(
     containerd: "Containerd",
     recorder: "Recorder",
     make_image: "Callable[..., Image]",
@@ -237,7 +237,7 @@ def test_leases_end_when_the_store_is_closed_and_those_of_a_crash_when_they_say(
     image = make_image(MADE, [1000])
     containerd.import_image(image)
     manifest = Digest.parse(image.manifest)
-    settings = ContainerdSettings(leases=LeaseSettings(lasts_s=1.0, look_s=0.1))
+    settings = ContainerdSettings(leases=LeaseSettings(idle_s=0.1, look_s=0.1))
 
     async def ends_nothing(leases: Leases, client: object) -> None: ...
 

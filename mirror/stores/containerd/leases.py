@@ -4,7 +4,8 @@ The kubelet removes an image that no container uses, and knows nothing of a memb
 A lease keeps the image's content, not what was unpacked of it. It is asked for beside the answer, which never waits for
 it, and it ends
 
-    - a while after the last request for anything of the image, or when the agent stops: then it is deleted here;
+    - a while after the last request for anything of the image, or when the agent stops: then it is deleted here. After
+      a crash, the agent that starts next does so with the leases that it finds;
     - at a time that it names itself, if nobody deletes it: after a crash, or where members go on asking for an image
       that was removed. For such an image a lease is not renewed, nor a new one taken.
 
@@ -23,6 +24,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
+from ...errors import DigestInvalid
 from ...oci.digest import Digest
 from ...settings import LeaseSettings
 from .client import Client, ContainerdError, Refused
@@ -52,13 +54,13 @@ class _Granted:
     """A lease that containerd has, or had a moment ago.
 
     Args:
-        image: that it keeps; None if an agent made it that ran here before.
-        content: what it keeps, once it keeps all that belongs to the image.
-        made_at: monotonic s.
+        image: that it keeps.
+        content: what it keeps, once it keeps all that belongs to the image; empty if an agent made it that ran before.
+        made_at: when it was made, or found, monotonic s.
         ends_unix_s: when it ends by itself.
     """
 
-    image: Digest | None
+    image: Digest
     content: frozenset[Digest]
     made_at: float
     ends_unix_s: float
@@ -159,13 +161,14 @@ class Leases:
             await self._delete(client, lease_id)
 
     async def _find_left(self, client: Client) -> None:
-        """Learn which leases there are: those of an agent that crashed are deleted when they have ended."""
+        """Learn which leases there are: those that an agent left that ran here before end as those of this one do."""
         found = {lease.id: lease for lease in await client.leases(_OURS)}
         self._granted = {lease_id: it for lease_id, it in self._granted.items() if lease_id in found}
         for lease in found.values():
             if lease.id not in self._granted:
-                ends = _unix_s(lease.labels.get(_EXPIRE, ""))
-                self._granted[lease.id] = _Granted(None, frozenset(), 0.0, ends)
+                with contextlib.suppress(DigestInvalid):
+                    image, ends_unix_s = Digest.parse(lease.labels[_OURS]), _unix_s(lease.labels.get(_EXPIRE, ""))
+                    self._granted[lease.id] = _Granted(image, frozenset(), self._now(), ends_unix_s)
         self._reconsider(self._uses)
 
     async def _take(self, client: Client) -> None:
@@ -173,7 +176,7 @@ class Leases:
         self._asked.clear()
         while self._new:
             digest = self._new.pop()
-            if any(digest in granted.content for granted in self._granted.values()):
+            if any(digest in self._kept_by(granted) for granted in self._granted.values()):
                 continue
             for image in self._trees.with_content(digest, self._settings.sharing_max):
                 if len(self._granted) < self._settings.images_max:
@@ -203,11 +206,11 @@ class Leases:
         now, idle_s = self._now(), self._settings.idle_s
         self._uses = {it: use for it, use in self._uses.items() if use.readers or now - use.last_at < idle_s}
         for lease_id, granted in list(self._granted.items()):
-            is_taken = not granted.content.isdisjoint(self._uses)
-            is_old = now - granted.made_at >= self._settings.renew_s
-            if granted.image is not None and is_taken and is_old and self._trees.has(granted.image):
+            age_s = now - granted.made_at
+            is_taken = age_s < idle_s or not self._kept_by(granted).isdisjoint(self._uses)
+            if is_taken and age_s >= self._settings.renew_s and self._trees.has(granted.image):
                 await self._grant(client, granted.image)
-            elif self._now_unix_s() < granted.ends_unix_s and (is_taken or granted.image is None):
+            elif is_taken and self._now_unix_s() < granted.ends_unix_s:
                 continue
             await self._delete(client, lease_id)
             on_ended()
@@ -215,8 +218,10 @@ class Leases:
     async def _delete(self, client: Client, lease_id: str) -> None:
         with contextlib.suppress(Refused):  # it is gone already, or ends by itself
             await client.delete_lease(lease_id)
-        granted = self._granted.pop(lease_id)
-        self._reconsider(granted.content & self._uses.keys())
+        self._reconsider(self._kept_by(self._granted.pop(lease_id)) & self._uses.keys())
+
+    def _kept_by(self, granted: _Granted) -> frozenset[Digest]:
+        return granted.content or frozenset(self._trees.of(granted.image, self._settings.contents_max))
 
     def _reconsider(self, digests: Iterable[Digest]) -> None:
         """Find out anew whether some of what is taken has a lease."""

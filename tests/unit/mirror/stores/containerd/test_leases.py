@@ -82,6 +82,13 @@ class Kept:
         self.leases = Leases(CONTENT.__contains__, settings or LeaseSettings(), self.clock, self.clock)
         self.leases.listed(NAMED)
 
+    async def begin(self) -> None:
+        """Connect; what there is to be done then is done, and the connection breaks."""
+        keeping = asyncio.create_task(self.leases.keep(cast("Client", self.fake), self._note_ended))
+        await until(lambda: self.fake.asked > 2)
+        keeping.cancel()
+        await asyncio.wait([keeping])
+
     async def after(self, seconds: float = 0.0) -> None:
         """Look once, when some time has passed."""
         self.clock.at += seconds
@@ -239,20 +246,26 @@ def test_a_containerd_that_grants_no_lease_is_named_once_and_tried_on(caplog: py
     run(story)
 
 
-def test_what_an_agent_left_that_crashed_is_deleted_when_it_has_ended_and_not_before() -> None:
+def test_what_an_agent_left_that_crashed_ends_as_if_its_image_had_just_been_asked_for() -> None:
     async def story() -> None:
-        past, future = "2020-01-01T00:00:00+00:00", "2900-01-01T00:00:00Z"
-        client = FakeClient()
-        for lease_id, ends in (("over", past), ("lasts", future), ("unreadable", "soon")):
-            client.held[lease_id] = (
-                Lease(lease_id, {"skvaller/image": str(MANIFEST), "containerd.io/gc.expire": ends}),
-                set(),
-            )
-        client.held["theirs"] = Lease("theirs", {"containerd.io/gc.expire": past}), set()
-        async with keeping(client, LeaseSettings()) as leases:
-            await until(lambda: len(client.deleted) == 2)
-            assert list(client.held) == ["lasts", "theirs"]
-            assert len(leases) == 1
+        kept = Kept(LeaseSettings(idle_s=60))
+        past, future = "1970-01-01T00:00:00+00:00", "2900-01-01T00:00:00Z"
+        left = [("ended", past), ("unreadable", "soon"), ("lasts", future)]
+        for lease_id, ends in left:
+            labels = {"skvaller/image": str(MANIFEST), "containerd.io/gc.expire": ends}
+            kept.fake.held[lease_id] = Lease(lease_id, labels), set()
+        kept.fake.held["theirs"] = Lease("theirs", {"containerd.io/gc.expire": past}), set()
+        kept.fake.held["odd"] = Lease("odd", {"skvaller/image": "no digest"}), set()
+        await kept.begin()
+        assert list(kept.fake.held) == ["lasts", "theirs", "odd"]
+        kept.leases.listed(WITHOUT)
+        await kept.after(59)
+        with kept.leases.taking(LAYER):
+            await kept.after(1)
+        await kept.after(59)
+        assert "lasts" in kept.fake.held, "what was asked for meanwhile belongs to it, though its image has no name"
+        await kept.after(1)
+        assert (list(kept.fake.held), kept.fake.created, len(kept.leases)) == (["theirs", "odd"], 0, 0)
 
     run(story)
 
