@@ -41,7 +41,7 @@ class Agent:
         self._settings = settings or Settings()
         self._is_serving = False
         self._node = Node(config, self._settings, lambda: self._is_serving)
-        self._repairs = _repairs(config, self._settings)  # now, for what it imports would hold up the event loop
+        self._repairs = _repairs(config, self._settings)
 
     @property
     def summary(self) -> str:
@@ -162,11 +162,11 @@ def _repairs(config: AgentConfig, settings: Settings) -> "list[Repair]":
     """The look after files of runtimes, if the operator wants it."""
     if config.repair is None:
         return []
-    # Not at the top: most nodes do without, and what reads these files takes memory.
-    from .runtimes.known import RUNTIMES
+    # Not at the top: most nodes do without. What reads the files of a runtime is loaded by the thread that looks.
+    from .runtimes.known import named
     from .runtimes.repair import Repair
 
-    return [Repair(RUNTIMES, config.repair, config.data_dir, settings.runtimes.look_s)]
+    return [Repair(named, config.repair, config.data_dir, settings.runtimes.look_s)]
 
 
 def _warnings(config: AgentConfig) -> Iterator[str]:

@@ -752,7 +752,8 @@ class FetchSettings:
     names_max: int = 8
     """Repositories by which one blob is asked of upstream, one after the other; clients name about as many."""
     look_s: float = 0.25
-    """Time after which the plan is asked again though nothing happened, and holders are looked up anew, s."""
+    """Time after which the plan is asked again though nothing happened, holders are looked up anew, and whoever waits
+    for bytes looks whether they are there, s."""
     patience_s: float = 20.0
     """Time for which a fetch waits without any request under way, for members that may be back, s."""
     notice_s: float = 0.004

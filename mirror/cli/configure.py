@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ..config import AgentConfig
+from ..config import AgentConfig, parse_address
 from ..errors import ConfigError, NameInvalid
 from ..oci.reference import parse_registry
 from ..service import Service
@@ -200,15 +200,15 @@ def _names(runtimes: "Iterable[Runtime]") -> list[str]:
 
 def _chosen(names: Sequence[str]) -> "list[Runtime]":
     """The runtimes of some names, or all of them; raise ConfigError for one that is not known."""
-    from ..runtimes.known import RUNTIMES
+    from ..runtimes.known import known
 
-    known = {runtime.name: runtime for runtime in RUNTIMES}
+    runtimes = {runtime.name: runtime for runtime in known()}
     for name in names:
-        if name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f"is {close[0]} meant?" if close else f"there are {', '.join(known)}"
+        if name not in runtimes:
+            close = get_close_matches(name, runtimes, n=1)
+            hint = f"is {close[0]} meant?" if close else f"there are {', '.join(runtimes)}"
             raise ConfigError(f"{name}: no such runtime; {hint}")
-    return [known[name] for name in dict.fromkeys(names)] or list(RUNTIMES)
+    return [runtimes[name] for name in dict.fromkeys(names)] or list(runtimes.values())
 
 
 def _wanted(settings: AgentConfig, address: str | None, registries: Sequence[str]) -> "Wanted":
@@ -251,6 +251,12 @@ def _usual_url(settings: AgentConfig) -> str:
 
 
 def _given_url(text: str) -> str:
+    place = text.removeprefix("http://").rstrip("/")
+    if place.startswith("["):  # the chart does not know the family of an address; only one of IPv6 keeps its brackets
+        try:
+            return f"http://{parse_address(place)}"
+        except ValueError as error:
+            raise click.BadParameter(f"{text!r}: give {error}") from None
     url = agent_url(text).rstrip("/")
     if not url.startswith("http://") or "/" in url.removeprefix("http://"):
         raise click.BadParameter(f"{text!r}: give HOST:PORT of its client endpoint, e.g. 127.0.0.1:5000")

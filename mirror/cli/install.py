@@ -177,11 +177,11 @@ def join_token(config: Path) -> None:
 def _configure(places: "Places", data_dir: Path, *, restart: bool, dry_run: bool) -> bool:
     """Have the runtimes of the host ask the agent; whether that went well. Those that come later are for later."""
     from ..runtimes.host import Host
-    from ..runtimes.known import RUNTIMES
+    from ..runtimes.known import known
 
     host = Host(places.root)
     try:
-        if not any(runtime.look(host) for runtime in RUNTIMES):
+        if not any(runtime.look(host) for runtime in known()):
             _tell("runtimes", "none is here yet; when one is, run: skvaller install --restart")
             return True
     except ConfigError:

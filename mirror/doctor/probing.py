@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from urllib.parse import urlencode
 
 from ..oci.reference import DOCKER_HUB
@@ -30,8 +30,6 @@ _STOP_S: Final = 2.0
 """Time that a program has to end by itself when it is told to, s."""
 _OUTPUT_MAX: Final = 300
 """Bounds what is shown of what a program says, in characters."""
-_CRI_PULL: Final = "/runtime.v1.ImageService/PullImage"
-"""Source: Kubernetes, staging/src/k8s.io/cri-api/pkg/apis/runtime/v1/api.proto."""
 
 
 class NotRun(Exception):
@@ -255,52 +253,19 @@ def _need_socket(path: str) -> None:
 # CRI
 
 
-class _CriPull:
-    """A pull by the interface through which the kubelet pulls.
-
-    Args:
-        path: of the runtime's socket.
-        image: its name.
-    """
-
-    def __init__(self, path: str, image: str) -> None:
-        try:
-            import grpc
-        except ImportError:
-            raise NotRun("it takes the extra containerd: pip install 'skvaller[containerd]'") from None
-        self._channel = grpc.insecure_channel(f"unix:{path}")
-        pull = self._channel.unary_unary(_CRI_PULL, request_serializer=None, response_deserializer=None)
-        # PullImageRequest{image: ImageSpec{image: …}}
-        self._call: Any = pull.future(_field(_field(image.encode())), timeout=_PROBE_S)
-
-    def ended(self) -> str | None:
-        """See `Pull`."""
-        if not self._call.done():
-            return None
-        code = self._call.code()
-        return f"{getattr(code, 'name', code)} {self._call.details() or ''}".strip()
-
-    def stop(self) -> None:
-        """See `Pull`."""
-        self._call.cancel()
-        self._channel.close()
-
-
-def _field(content: bytes) -> bytes:
-    """A message of protobuf whose first field has this content. Source: Protocol Buffers, "Encoding"."""
-    length, size = len(content), b""
-    while length > 127:
-        size += bytes([length & 127 | 128])
-        length >>= 7
-    return bytes([1 << 3 | 2]) + size + bytes([length]) + content
-
-
 def cri(path: str) -> Way:
     """A way by the CRI of a runtime's socket."""
 
     def begin(image: str) -> Pull:
         _need_socket(path)
-        return _CriPull(path, image)
+        try:
+            from .cri import CriPull
+        except ModuleNotFoundError:
+            raise NotRun("it takes the extra containerd: pip install 'skvaller[containerd]'") from None
+        try:
+            return CriPull(path, image, _PROBE_S)
+        except OSError as error:
+            raise NotRun(error.strerror or str(error)) from None
 
     return Way(f"CRI at {path}", begin)
 

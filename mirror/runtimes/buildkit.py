@@ -245,3 +245,6 @@ def _of_users(installed: Installed) -> Iterator[str]:
             )
         elif path.endswith(_ROOTLESS):
             yield f"{path}: this user runs BuildKit without root; write what {_CONFIG} has into it"
+
+
+RUNTIMES: Final = (BuildKit(),)

@@ -229,3 +229,6 @@ def _of_users(installed: Installed) -> Iterator[str]:
                 f"{path}: this user runs Docker without root. It has a network of its own, where 127.0.0.1 is not this"
                 f" host; give the agent another address, and add that to {_KEY} there"
             )
+
+
+RUNTIMES: Final = (Docker(),)

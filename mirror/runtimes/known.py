@@ -1,30 +1,44 @@
-"""All runtimes that are known, and which of them a host has."""
+"""All runtimes that are known, and which of them a host has.
 
-from collections.abc import Sequence
+Each is loaded when somebody wants it: an agent looks after one of them, and what reads the files of the others takes
+2 MiB of memory.
+"""
+
+import importlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ..errors import ConfigError
 from . import Change, Runtime, Wanted
-from .buildkit import BuildKit
-from .containerd import K0S, MICROK8S, Containerd
-from .docker import Docker
 from .host import Host
-from .k3s import K3S, RKE2, K3s
-from .podman import Podman
 
-RUNTIMES: Final[tuple[Runtime, ...]] = (
-    Containerd(),
-    Containerd(MICROK8S),
-    Containerd(K0S),
-    K3s(K3S),
-    K3s(RKE2),
-    Podman(),
-    Docker(),
-    BuildKit(),
-)
-"""In the order in which they are shown. One more is a line here, and a row of docs/runtimes.md."""
+_MODULES: Final[Mapping[str, str]] = {
+    "containerd": "containerd",
+    "microk8s": "containerd",
+    "k0s": "containerd",
+    "k3s": "k3s",
+    "rke2": "k3s",
+    "podman": "podman",
+    "docker": "docker",
+    "buildkit": "buildkit",
+}
+"""By name: the module that has it in its `RUNTIMES`. One more is a line here, and a row of docs/runtimes.md."""
+
+
+def named(name: str) -> Runtime | None:
+    """A runtime by its name; None if none has it."""
+    if name not in _MODULES:
+        return None
+    module = importlib.import_module(f"{__package__}.{_MODULES[name]}")
+    found: Runtime = next(runtime for runtime in module.RUNTIMES if runtime.name == name)
+    return found
+
+
+def known() -> list[Runtime]:
+    """All of them, in the order in which they are shown."""
+    return [runtime for name in _MODULES if (runtime := named(name)) is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +63,17 @@ class Found:
         return self.change is not None and not self.change.files
 
 
-def find(root: Path, wanted: Wanted, runtimes: Sequence[Runtime] = RUNTIMES) -> list[Found]:
+def find(root: Path, wanted: Wanted, runtimes: Sequence[Runtime] | None = None) -> list[Found]:
     """The runtimes of a host; reads files, runs and writes nothing.
 
     Args:
         root: stands for the host's `/`.
         wanted: whom they should ask.
-        runtimes: those that are looked for.
+        runtimes: those that are looked for; None: all.
     """
     host = Host(root)
     found = []
-    for runtime in runtimes:
+    for runtime in known() if runtimes is None else runtimes:
         version = None
         try:
             installed = runtime.look(host)

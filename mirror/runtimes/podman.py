@@ -251,3 +251,6 @@ def _of_users(installed: Installed) -> Iterator[str]:
                 f"{path}: for this user it counts instead of /etc/containers, so this user's pulls do not ask the"
                 f" agent: delete it, or copy {OWN} into the folder registries.conf.d beside it"
             )
+
+
+RUNTIMES: Final = (Podman(),)

@@ -5,7 +5,7 @@ What a runtime should ask stands in its record, which `skvaller configure` makes
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,14 +23,14 @@ class Repair:
     """Looks again and again at the files of runtimes that were configured.
 
     Args:
-        runtimes: all that are known.
+        named: gives a runtime by its name; it may take a while to load. None: it is not known.
         root: stands for the host's `/`.
         data_dir: has the records.
         look_s: time between two looks, s.
     """
 
-    def __init__(self, runtimes: Sequence[Runtime], root: Path, data_dir: Path, look_s: float) -> None:
-        self._runtimes = {runtime.name: runtime for runtime in runtimes}
+    def __init__(self, named: Callable[[str], Runtime | None], root: Path, data_dir: Path, look_s: float) -> None:
+        self._named = named
         self._host = Host(root)
         self._records = Records(data_dir)
         self._look_s = look_s
@@ -45,9 +45,9 @@ class Repair:
     def look(self) -> None:
         """Write again what was taken away, and log that; what stands in the way is logged once. Blocks."""
         for name in self._names():
-            if name in self._runtimes:
+            if (runtime := self._named(name)) is not None:
                 with self._told(name):
-                    self._write_again(self._runtimes[name])
+                    self._write_again(runtime)
 
     def _names(self) -> list[str]:
         with self._told("all"):

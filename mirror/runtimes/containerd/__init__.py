@@ -255,3 +255,6 @@ def _notes(known: config.ImageConfig, version: str | None) -> Iterator[str]:
             f"{known.discards} has discard_unpacked_layers = true: containerd throws layers away once it has unpacked "
             "them, so this node shares only what is in the agent's own cache; with false it shares what containerd has"
         )
+
+
+RUNTIMES: Final = (Containerd(), Containerd(MICROK8S), Containerd(K0S))

@@ -15,7 +15,7 @@ from ...errors import ConfigError
 try:
     from .store import ContainerdStore
 except ModuleNotFoundError as missing:
-    if missing.name is None or missing.name.partition(".")[0] not in ("grpc", "google"):
+    if missing.name is None or missing.name.partition(".")[0] != "h2":
         raise
     raise ConfigError(
         f"reading containerd's store needs the Python package {missing.name}: "

@@ -2,22 +2,18 @@
 
 They read, but for those about leases: these are the only ones that write. Every call names the namespace in its
 metadata. Every call but the stream of events has a deadline. An error of the transport, of containerd or of an answer
-is a ContainerdError: the caller drops the connection and makes a new one, unless it is Refused. This is the only module
-that imports gRPC.
+is a ContainerdError: the caller waits a while, and begins anew, unless it is Refused.
 
 Source: containerd, api/services/*/v1; docs/namespaces.md for the metadata header.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
-from urllib.parse import quote
+from typing import Final
 
-import grpc
-import grpc.aio
-
+from ...grpc_call import READ_BYTES, Call, CallFailed, Status
 from ...settings import ContainerdSettings
 from .messages import (
     Blob,
@@ -34,13 +30,7 @@ from .messages import (
     encode_resource,
 )
 
-_SERVICES = "/containerd.services"
-_OPTIONS: Final = (
-    ("grpc.enable_retries", 0),
-    ("grpc.enable_http_proxy", 0),
-    # Subchannels that the whole process shares would add their own back-off to ours.
-    ("grpc.use_local_subchannel_pool", 1),
-)
+_SERVICES: Final = "containerd.services"
 
 
 class ContainerdError(Exception):
@@ -51,12 +41,12 @@ class Refused(ContainerdError):
     """containerd answers, but does not do what it was asked: it does not know the call, or may not, or cannot."""
 
 
-_LOST: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
-"""What a call ends with if containerd does not answer it."""
+_LOST: Final = (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED, Status.CANCELLED)
+"""How a call ends that containerd did not answer."""
 
 
 class Client:
-    """A connection to containerd, which is made at the first call; use it with `async with`.
+    """Calls containerd, each time by a connection of its own.
 
     Args:
         socket: absolute path of containerd's gRPC socket.
@@ -65,19 +55,9 @@ class Client:
     """
 
     def __init__(self, socket: Path, namespace: str, settings: ContainerdSettings) -> None:
-        options = (*_OPTIONS, ("grpc.max_receive_message_length", settings.answer_bytes_max))
-        self._channel = grpc.aio.insecure_channel(f"unix:{quote(str(socket))}", options=options)
-        self._timeout_s = settings.call_timeout_s
-        self._metadata = (("containerd-namespace", namespace),)
+        self._socket = socket
         self._namespace = namespace
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._channel.close()
+        self._settings = settings
 
     async def content_root(self) -> Path:
         """Ask in which folder the content store keeps its files."""
@@ -96,21 +76,22 @@ class Client:
 
     async def blobs(self) -> AsyncIterator[list[Blob]]:
         """List the namespace's committed content, about a hundred at a time."""
-        call = self._channel.unary_stream(f"{_SERVICES}.content.v1.Content/List")
+        timeout_s = self._settings.call_timeout_s
         with _translated():
-            async for answer in call(encode_request(()), metadata=self._metadata, timeout=self._timeout_s):
-                yield decode_blobs(answer)
+            async with aclosing(self._answers("content.v1.Content/List", b"", timeout_s)) as answers:
+                async for answer in answers:
+                    yield decode_blobs(answer)
 
     async def events(self) -> AsyncIterator[Event]:
         """Follow what happens to the namespace's images and content, until the connection breaks.
 
         containerd does not tell when the subscription begins, so the first events may be missed.
         """
-        topics = f'namespace=={self._namespace},topic~="^/(images|content)/"'
-        call = self._channel.unary_stream(f"{_SERVICES}.events.v1.Events/Subscribe")
+        topics = encode_request((f'namespace=={self._namespace},topic~="^/(images|content)/"',))
         with _translated():
-            async for answer in call(encode_request((topics,)), metadata=self._metadata):
-                yield decode_event(answer)
+            async with aclosing(self._answers("events.v1.Events/Subscribe", topics, None)) as answers:
+                async for answer in answers:
+                    yield decode_event(answer)
 
     async def leases(self, label: str) -> list[Lease]:
         """List the leases of the namespace that have some label."""
@@ -133,22 +114,52 @@ class Client:
             await self._unary("leases.v1.Leases/Delete", encode_lease(Lease(lease_id, {})))
 
     async def _unary(self, method: str, request: bytes = b"") -> bytes:
-        call = self._channel.unary_unary(f"{_SERVICES}.{method}")
-        answer: bytes = await call(request, metadata=self._metadata, timeout=self._timeout_s)
-        return answer
+        """The one message that answers a call."""
+        found: bytes | None = None
+        timeout_s = self._settings.call_timeout_s
+        async with aclosing(self._answers(method, request, timeout_s)) as answers:
+            async for answer in answers:
+                if found is not None:
+                    raise ContainerdError(f"it answers {method} by several messages")
+                found = answer
+        if found is None:
+            raise ContainerdError(f"it answers {method} by no message")
+        return found
+
+    async def _answers(self, method: str, request: bytes, timeout_s: float | None) -> AsyncGenerator[bytes, None]:
+        """Make a call, and give the messages that answer it as they come."""
+        call = Call(
+            f"{_SERVICES}.{method}",
+            request,
+            metadata=[("containerd-namespace", self._namespace)],
+            timeout_s=timeout_s,
+            message_bytes_max=self._settings.answer_bytes_max,
+        )
+        ends_at = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
+        async with asyncio.timeout_at(ends_at):
+            reader, writer = await asyncio.open_unix_connection(self._socket)
+        try:
+            while not call.is_over:
+                async with asyncio.timeout_at(ends_at):
+                    writer.write(call.to_send())
+                    await writer.drain()
+                    received = await reader.read(READ_BYTES)
+                for answer in call.receive(received):
+                    yield answer
+        finally:
+            writer.transport.abort()
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turn gRPC's and the decoder's errors into ours."""
+    """Turn errors of the connection, of gRPC and of the decoder into ours."""
     try:
         yield
-    except grpc.aio.AioRpcError as error:
-        kind = ContainerdError if error.code() in _LOST else Refused
-        raise kind(f"{error.code().name.lower()}: {_first_line(error.details())}") from None
+    except TimeoutError:
+        raise ContainerdError("it does not answer in time") from None
+    except OSError as error:
+        raise ContainerdError(f"its socket: {error.strerror or error}") from None
+    except CallFailed as failed:
+        raise (ContainerdError if failed.status in _LOST else Refused)(str(failed)) from None
     except ValueError as error:
         raise ContainerdError(str(error)) from None
-
-
-def _first_line(details: Any) -> str:
-    return str(details or "no details").partition("\n")[0][:300]

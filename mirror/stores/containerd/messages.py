@@ -1,74 +1,25 @@
 """The protobuf fields of containerd's API that a reader of its store needs, as plain values.
 
 Field numbers never change within containerd's v1 API, from 1.0 to 2.x, and fields that are not named here are skipped.
-The descriptors have a pool of their own, so that they cannot conflict with another package's copy of the same API. On
-the wire a map is a repeated message of a key (1) and a value (2), and it is written so below. This is the only module
-that imports protobuf.
 
 Source: containerd, api/services/{images,content,events,introspection,leases}/v1/*.proto, and
 api/types/{descriptor,event}.proto.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Final, TypeVar
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.message import DecodeError
+from ...protobuf import Fields, encoded
 
-_PACKAGE = "skvaller.containerd"
-_STRING = descriptor_pb2.FieldDescriptorProto.TYPE_STRING
-_INT32 = descriptor_pb2.FieldDescriptorProto.TYPE_INT32
-_INT64 = descriptor_pb2.FieldDescriptorProto.TYPE_INT64
-_MESSAGE = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
-_ONE = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
-_MANY = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
+T = TypeVar("T")
+
 _SOURCE_LABEL = "containerd.io/distribution.source."
 """Begins the labels that say under which names content was pulled. Source: containerd, pkg/labels."""
-_CONTENT_LABEL = re.compile(r"containerd\.io/gc\.ref\.content(?:[./].*)?")
+_CONTENT_LABEL: Final = re.compile(r"containerd\.io/gc\.ref\.content(?:[./].*)?")
 """The labels of a manifest or an index that name content which is kept with it. Source: containerd,
 docs/garbage-collection.md."""
-
-# message -> field -> (number, label, type: a scalar's, or the name of a message); protobuf itself has no types
-_FIELDS: Mapping[str, Mapping[str, tuple[int, Any, Any]]] = {
-    "Timestamp": {"seconds": (1, _ONE, _INT64), "nanos": (2, _ONE, _INT32)},
-    "Entry": {"key": (1, _ONE, _STRING), "value": (2, _ONE, _STRING)},
-    "Descriptor": {"media_type": (1, _ONE, _STRING), "digest": (2, _ONE, _STRING), "size": (3, _ONE, _INT64)},
-    "Image": {"name": (1, _ONE, _STRING), "target": (3, _ONE, "Descriptor"), "updated_at": (8, _ONE, "Timestamp")},
-    "Info": {"digest": (1, _ONE, _STRING), "size": (2, _ONE, _INT64), "labels": (5, _MANY, "Entry")},
-    "Plugin": {"type": (1, _ONE, _STRING), "id": (2, _ONE, _STRING), "exports": (5, _MANY, "Entry")},
-    "Envelope": {"namespace": (2, _ONE, _STRING), "topic": (3, _ONE, _STRING)},
-    "Lease": {"id": (1, _ONE, _STRING), "labels": (3, _MANY, "Entry")},
-    "Resource": {"id": (1, _ONE, _STRING), "type": (2, _ONE, _STRING)},
-    # Every request that lists has this one shape.
-    "Request": {"filters": (1, _MANY, _STRING)},
-    # To create a lease is to name it, with its labels; to delete one, without them.
-    "AddResourceRequest": {"id": (1, _ONE, _STRING), "resource": (2, _ONE, "Resource")},
-    "ListLeasesResponse": {"leases": (1, _MANY, "Lease")},
-    "ListImagesResponse": {"images": (1, _MANY, "Image")},
-    "ListContentResponse": {"info": (1, _MANY, "Info")},
-    "PluginsResponse": {"plugins": (1, _MANY, "Plugin")},
-}
-
-
-def _message_classes() -> dict[str, Any]:
-    """Turn the table into protobuf's message classes, by name."""
-    file = descriptor_pb2.FileDescriptorProto(name="skvaller/containerd.proto", package=_PACKAGE, syntax="proto3")
-    for message, fields in _FIELDS.items():
-        declared = file.message_type.add(name=message)
-        for name, (number, label, kind) in fields.items():
-            field = declared.field.add(name=name, number=number, label=label)
-            if isinstance(kind, str):
-                field.type, field.type_name = _MESSAGE, f".{_PACKAGE}.{kind}"
-            else:
-                field.type = kind
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(file.SerializeToString())
-    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _FIELDS}
-
-
-_CLASSES = _message_classes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,75 +82,67 @@ class Lease:
 def encode_request(filters: Sequence[str]) -> bytes:
     """Write a request for everything that one of the filters matches; without filters, for everything.
 
-    Source: containerd, pkg/filters.
+    Every request that lists has this one shape. Source: containerd, pkg/filters.
     """
-    encoded: bytes = _CLASSES["Request"](filters=filters).SerializeToString()
-    return encoded
+    return b"".join(encoded(1, each) for each in filters)
 
 
 def encode_lease(lease: Lease) -> bytes:
     """Write a lease: a request to create it, or, without labels, to delete it."""
-    entries = [_CLASSES["Entry"](key=key, value=value) for key, value in lease.labels.items()]
-    encoded: bytes = _CLASSES["Lease"](id=lease.id, labels=entries).SerializeToString()
-    return encoded
+    labels = (encoded(3, encoded(1, key) + encoded(2, value)) for key, value in lease.labels.items())
+    return encoded(1, lease.id) + b"".join(labels)
 
 
 def encode_resource(lease_id: str, digest: str) -> bytes:
     """Write a request to have a lease keep some content."""
-    resource = _CLASSES["Resource"](id=digest, type="content")
-    encoded: bytes = _CLASSES["AddResourceRequest"](id=lease_id, resource=resource).SerializeToString()
-    return encoded
+    return encoded(1, lease_id) + encoded(2, encoded(1, digest) + encoded(2, "content"))
 
 
 def decode_images(payload: bytes) -> list[Image]:
     """Read a ListImagesResponse. This and the functions below raise ValueError for bytes that are none."""
-    return [
-        Image(image.name, image.target.digest, image.updated_at.seconds + image.updated_at.nanos / 1e9)
-        for image in _decode("ListImagesResponse", payload).images
-    ]
+    return _decode("ListImagesResponse", payload, lambda answer: [_image(each) for each in answer.messages(1)])
 
 
 def decode_blobs(payload: bytes) -> list[Blob]:
     """Read a ListContentResponse, one of a stream."""
-    return [
-        Blob(
-            info.digest,
-            info.size,
-            tuple(
-                (label.key.removeprefix(_SOURCE_LABEL), label.value)
-                for label in info.labels
-                if label.key.startswith(_SOURCE_LABEL)
-            ),
-            tuple(label.value for label in info.labels if _CONTENT_LABEL.fullmatch(label.key)),
-        )
-        for info in _decode("ListContentResponse", payload).info
-    ]
+    return _decode("ListContentResponse", payload, lambda answer: [_blob(info) for info in answer.messages(1)])
 
 
 def decode_plugins(payload: bytes) -> list[Plugin]:
     """Read a PluginsResponse."""
-    return [
-        Plugin(plugin.type, plugin.id, {entry.key: entry.value for entry in plugin.exports})
-        for plugin in _decode("PluginsResponse", payload).plugins
-    ]
+    return _decode("PluginsResponse", payload, lambda answer: [_plugin(each) for each in answer.messages(1)])
 
 
 def decode_leases(payload: bytes) -> list[Lease]:
-    """Read a response with leases."""
-    return [
-        Lease(lease.id, {entry.key: entry.value for entry in lease.labels})
-        for lease in _decode("ListLeasesResponse", payload).leases
-    ]
+    """Read a ListResponse of leases."""
+    return _decode(
+        "ListResponse", payload, lambda answer: [Lease(each.text(1), each.entries(3)) for each in answer.messages(1)]
+    )
 
 
 def decode_event(payload: bytes) -> Event:
     """Read an Envelope, one of a stream; its content is not read."""
-    envelope = _decode("Envelope", payload)
-    return Event(envelope.namespace, envelope.topic)
+    return _decode("Envelope", payload, lambda envelope: Event(envelope.text(2), envelope.text(3)))
 
 
-def _decode(message: str, payload: bytes) -> Any:
+def _image(image: Fields) -> Image:
+    updated_at = image.message(8)
+    return Image(image.text(1), image.message(3).text(2), updated_at.number(1) + updated_at.number(2) / 1e9)
+
+
+def _blob(info: Fields) -> Blob:
+    labels = info.entries(5)
+    sources = [(key.removeprefix(_SOURCE_LABEL), labels[key]) for key in labels if key.startswith(_SOURCE_LABEL)]
+    refers_to = [value for key, value in labels.items() if _CONTENT_LABEL.fullmatch(key)]
+    return Blob(info.text(1), info.number(2), tuple(sources), tuple(refers_to))
+
+
+def _plugin(plugin: Fields) -> Plugin:
+    return Plugin(plugin.text(1), plugin.text(2), plugin.entries(5))
+
+
+def _decode(message: str, payload: bytes, read: Callable[[Fields], T]) -> T:
     try:
-        return _CLASSES[message].FromString(payload)
-    except DecodeError as error:
+        return read(Fields.of(payload))
+    except ValueError as error:
         raise ValueError(f"containerd's answer is no {message}: {error}") from None

@@ -157,8 +157,7 @@ class ContainerdStore:
             while True:
                 began_at = now()
                 try:
-                    async with Client(self._socket, self._namespace, self._settings) as client:
-                        await self._follow(client)
+                    await self._follow(Client(self._socket, self._namespace, self._settings))
                 except* ContainerdError as lost:
                     self._connection.note_lost(lost.exceptions[0], self.counts)
                 if now() - began_at > self._settings.backoff_max_s:
@@ -189,8 +188,7 @@ class ContainerdStore:
             return
         with contextlib.suppress(ContainerdError, TimeoutError):
             async with asyncio.timeout(self._settings.leases.release_s):
-                async with Client(self._socket, self._namespace, self._settings) as client:
-                    await self.leases.release(client)
+                await self.leases.release(Client(self._socket, self._namespace, self._settings))
 
     async def _keep_listing(self, client: Client, schedule: RelistSchedule, changed: asyncio.Event) -> None:
         now = asyncio.get_running_loop().time

@@ -34,7 +34,7 @@ SHORT = Failure("short read", "ended at 2")
 
 
 def nodes(*names: str) -> Mapping[str, Traits]:
-    return {name: Traits(tight=True, containerd=True, clock=True) for name in names}
+    return {name: Traits(tight=True, bare=False, containerd=True, clock=True) for name in names}
 
 
 def test_faults_follow_from_the_seed_and_the_lane_alone() -> None:

@@ -23,7 +23,7 @@ NO_RESULTS = {
     "kubernetes hold": "",
 }
 """Commands that print no results which a script could want, and why not."""
-HEAVY = ("aiohttp", "starlette", "uvicorn", "cryptography", "grpc", "rich", "yaml", "asyncio")
+HEAVY = ("aiohttp", "starlette", "uvicorn", "cryptography", "h2", "rich", "yaml", "asyncio")
 LOADED = (
     "import sys; from mirror.__main__ import main; sys.argv[1:] = {arguments}\ntry:\n main()\nexcept SystemExit: pass\n"
 )

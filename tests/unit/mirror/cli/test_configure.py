@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from mirror.cli import main
 from mirror.cli.running_agent import Answer, NoAgent
-from mirror.runtimes.known import RUNTIMES
+from mirror.runtimes.known import known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +75,7 @@ def test_a_dry_run_writes_nothing(root: Path) -> None:
         (["--registry", "registry.lab"], 0, 'upstream = ["registry.lab=https://registry.lab"]'),
         (["--agent", "unix:/run/a.sock"], 2, "give HOST:PORT"),
         (["--agent", "http://a:5000/v2"], 2, "give HOST:PORT"),
+        (["--agent", "http://[10.0.0.1]"], 2, "give HOST:PORT"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(root: Path, words: list[str], status: int, said: str) -> None:
@@ -83,12 +84,25 @@ def test_what_is_wrong_is_said_in_one_line(root: Path, words: list[str], status:
     assert said in shown.output
 
 
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ("[10.0.0.1]:5000", "http://10.0.0.1:5000"),
+        ("http://[fd00::1]:5000", "http://[fd00::1]:5000"),
+        ("http://10.0.0.1", "http://10.0.0.1"),
+    ],
+)
+def test_an_address_of_either_family_may_stand_in_brackets(root: Path, given: str, asked: str) -> None:
+    shown = invoked("configure", root, "--agent", given, "--dry-run", "--json")
+    assert json.loads(shown.stdout)["agent"] == asked
+
+
 def test_a_host_without_a_runtime_is_told_which_there_are(root: Path) -> None:
     (root / CONFIG).unlink()
     shown = invoked("configure", root)
     assert shown.exit_code == 1
     assert "no runtime is found below" in shown.output
-    assert ", ".join(it.name for it in RUNTIMES) in shown.output
+    assert ", ".join(it.name for it in known()) in shown.output
 
 
 def test_a_file_that_is_not_in_order_stops_its_runtime_alone(root: Path) -> None:

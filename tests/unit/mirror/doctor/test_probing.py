@@ -96,6 +96,6 @@ def test_a_program_is_ended_with_all_that_it_started() -> None:
 
 
 def test_each_known_runtime_has_a_way() -> None:
-    from mirror.runtimes.known import RUNTIMES
+    from mirror.runtimes.known import known
 
-    assert all(ways_of(runtime.name, Path("/")) for runtime in RUNTIMES)
+    assert all(ways_of(runtime.name, Path("/")) for runtime in known())

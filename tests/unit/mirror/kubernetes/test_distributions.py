@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from mirror.errors import ConfigError
 from mirror.kubernetes.distributions import DISTRIBUTIONS, Distribution, distribution
-from mirror.runtimes.known import RUNTIMES
+from mirror.runtimes.known import known
 from mirror.sources.upstream.registries import known_registries
 
 ROOT = Path(__file__).parents[4]
@@ -106,12 +106,12 @@ def test_values_are_such_that_the_chart_takes_them(row: Distribution) -> None:
     assert values["network"]["ports"]["client"] == 6000
     assert yaml.safe_load(row.shown_values()) == {key: dict(value) for key, value in row.values.items()}
     runtime = values.get("containerd", {}).get("runtime", "containerd")
-    assert runtime in {it.name for it in RUNTIMES}
+    assert runtime in {it.name for it in known()}
 
 
 def test_runtimes_of_the_chart_are_runtimes_that_configure_knows() -> None:
     names = CHART["properties"]["containerd"]["properties"]["runtime"]["enum"]
-    assert set(names) <= {it.name for it in RUNTIMES}
+    assert set(names) <= {it.name for it in known()}
 
 
 @pytest.mark.parametrize("row", DISTRIBUTIONS, ids=lambda row: row.name)

@@ -31,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def repair(root: Path, tmp_path: Path) -> Repair:
-    return Repair([Containerd()], root, tmp_path, look_s=1.0)
+    return Repair({"containerd": Containerd()}.get, root, tmp_path, look_s=1.0)
 
 
 def test_drift_is_repaired_and_told(root: Path, repair: Repair, caplog: pytest.LogCaptureFixture) -> None:

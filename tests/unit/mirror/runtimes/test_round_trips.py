@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mirror.runtimes import Addition, NotUnderstood, Runtime, Texts, Wanted
 from mirror.runtimes.configuring import carry_out, plan_adding, plan_removing
 from mirror.runtimes.host import Host
-from mirror.runtimes.known import RUNTIMES
+from mirror.runtimes.known import known
 from mirror.runtimes.records import Records
 
 FILES = Path(__file__).parent / "files"
@@ -42,7 +42,7 @@ ONE = Wanted("http://127.0.0.1:5000", ("docker.io",), every=False)
 REFUSED = [("containerd-hosts", "inline-table.toml"), ("k3s", "anchors.yaml")]
 """Files in a form to which nothing can be added: their owner is told what to write."""
 CASES = [case for path in sorted(FILES.glob("*/*")) if (case := (path.parent.name, path.name)) not in REFUSED]
-runtimes = {runtime.name: runtime for runtime in RUNTIMES}
+runtimes = {runtime.name: runtime for runtime in known()}
 
 
 def as_it_is(text: str) -> str:
