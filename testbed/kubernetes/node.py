@@ -173,6 +173,10 @@ class KubernetesNode(Process):
         """The names of images in its containerd."""
         return set(self.ctr("images", "list", "--quiet").split())
 
+    def contents(self) -> set[str]:
+        """The digests of what its containerd has."""
+        return set(self.ctr("content", "list", "--quiet").split())
+
     def path(self, path: str) -> Path:
         """Where a file of the node below /etc, /var/lib or /var/log is on this machine."""
         for own, folder in (("/etc/", "etc"), ("/var/lib/", "var-lib"), ("/var/log/", "var-log")):
