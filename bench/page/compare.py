@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ..report import Table
 from .figures import Figures, Named, Spread
-from .pool import failed, same
+from .pool import failed, same, unlike
 from .results import Result, read_folder
 from .words import METRICS, mode_words
 
@@ -67,11 +67,13 @@ class Comparison:
         pairs: all figures that both have.
         alone: how many figures only one of them has.
         failed: steps that failed in either.
+        unlike: in what the runs differ beside their figures, such as the code that was measured.
     """
 
     pairs: Sequence[Pair]
     alone: int
     failed: Sequence[str]
+    unlike: Sequence[str]
 
     @property
     def compared(self) -> Sequence[Pair]:
@@ -96,6 +98,8 @@ class Comparison:
             found.append(f"{once} were measured once in a run, so that no spread is known: there a quarter is allowed.")
         if self.alone:
             found.append(f"{self.alone} are only in one run.")
+        if self.unlike:
+            found.append(f"The runs are of different {', '.join(self.unlike)}.")
         if self.failed:
             found.append(f"Steps that failed in one run or both: {', '.join(self.failed)}.")
         return found
@@ -130,6 +134,7 @@ class Comparison:
             "agreed": sum(pair.agrees for pair in self.pairs),
             "only_in_one": self.alone,
             "failed": self.failed,
+            "unlike": self.unlike,
             "differing": [
                 {
                     "file": pair.name.file,
@@ -154,7 +159,10 @@ def compare(one: Mapping[str, Result], other: Mapping[str, Result]) -> Compariso
         for key, named in first.items()
         if key in second and same(one[named.file], other[named.file])
     ]
-    return Comparison(pairs, len(first) + len(second) - 2 * len(pairs), sorted({*failed(one), *failed(other)}))
+    files = dict.fromkeys(pair.name.file for pair in pairs)
+    unlikes = dict.fromkeys(what for file in files if (what := unlike(one[file], other[file])) is not None)
+    alone = len(first) + len(second) - 2 * len(pairs)
+    return Comparison(pairs, alone, sorted({*failed(one), *failed(other)}), list(unlikes))
 
 
 def compare_folders(one: Path, other: Path) -> Comparison:

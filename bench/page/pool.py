@@ -47,18 +47,19 @@ def same(one: Result, other: Result) -> bool:
     return one.bench == other.bench and _settings(one) == _settings(other)
 
 
+def unlike(one: Result, other: Result) -> str | None:
+    """In what two files of one bench differ beside their figures, so that these tell of it; None if in nothing."""
+    if (code := one.versions.get(_CODE)) != (again := other.versions.get(_CODE)):
+        return f"code ({code} and {again})"
+    return "machines" if one.machine != other.machine else None
+
+
 def _settings(result: Result) -> Mapping[str, object]:
     return {key: value for key, value in result.settings.items() if key not in _OWN}
 
 
 def _check(name: str, one: Result, other: Result) -> None:
-    what = None
-    if not same(one, other):
-        what = "settings"
-    elif one.versions.get(_CODE) != other.versions.get(_CODE):
-        what = f"code ({one.versions.get(_CODE)} and {other.versions.get(_CODE)})"
-    elif one.machine != other.machine:
-        what = "machines"
+    what = unlike(one, other) if same(one, other) else "settings"
     if what is not None:
         raise BenchError(
             f"{name} is of different {what} in the two folders, so its samples make no page together: "

@@ -116,6 +116,7 @@ def test_runs_of_other_code_or_of_another_machine_make_no_page_together(
     done = CliRunner().invoke(main, ["report", f"{one}", f"{other}"])
     assert done.exit_code == 1
     assert "python -m bench compare" in done.output
+    assert "of different" in compare_folders(one, other).sentences[-1]
 
 
 def test_what_failed_in_one_run_is_taken_of_the_other_and_said(tmp_path: Path) -> None:
