@@ -144,7 +144,7 @@ class Node:
         manifests = Manifests(self.holdings, fetching.fetches, fetching.stated.note, settings.images, self.index)
         reports = SlowReports(settings.cluster)
         self.home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
-        backend = self._make_backend(manifests, own)
+        backend = self._make_backend(manifests, own, runtimes)
         find = self._find(manifests, member_tags)
         self._writers = Writers(config.push, Orders(self._auth))
         about = self._status(cache, trust)
@@ -283,7 +283,7 @@ class Node:
             settings=settings,
         )
 
-    def _make_backend(self, manifests: Manifests, own: OwnTags) -> Backend:
+    def _make_backend(self, manifests: Manifests, own: OwnTags, runtimes: "Sequence[ContainerdStore]") -> Backend:
         """What both endpoints answer from."""
         lists, fetching, tags = PeerLists(self.peers), self.fetching, self.tags
         listings = Listings(self.watched, self.holdings, self.router.members, lists.tags, own)
@@ -292,7 +292,8 @@ class Node:
         referrers = Referrers(self.watched, held, manifests, tags, PushedReferrers(own, manifests))
         metrics, settings = self._metrics, self._settings.app
         self.pulls = pulls = Pulls(settings, self.events.tell)
-        return Backend(self.holdings, fetching, manifests, tags, listings, referrers, metrics, settings, pulls=pulls)
+        made = Backend(self.holdings, fetching, manifests, tags, listings, referrers, metrics, settings, pulls=pulls)
+        return replace(made, taking=runtimes[0].leases.taking) if runtimes else made
 
     def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:
         """Looks for images on this node and on the others."""

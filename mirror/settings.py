@@ -502,8 +502,41 @@ class CacheSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseSettings:
+    """Of `stores.containerd.leases`: for how long containerd keeps what is being pulled from it, but was removed."""
+
+    idle_s: float = 60.0
+    """Time from the last request for any content of an image to the end of its lease, s. A pull asks for something new
+    every few seconds; a minute lets it try again, or wait for its turn behind others."""
+    lasts_s: float = 900.0
+    """Time after which a lease ends even where nobody deletes it, s: after a crash, or where members never stop asking
+    for an image that was removed. It is the longest time that the kubelet waits for space that it freed; 1 GB over
+    10 Mbit/s takes as long."""
+    renew_s: float = 450.0
+    """Age of a lease from which it is renewed, s, while somebody asks and its image was not removed: when the image is
+    removed, a pull that is under way has at least the difference to `lasts_s` left."""
+    look_s: float = 15.0
+    """Time between two looks at which leases are to end, s: they end later by up to that."""
+    images_max: int = 64
+    """Bounds the images that have a lease; of more no lease is taken. The largest node of Kubernetes' defaults, 110
+    pods, starts with a third of them."""
+    sharing_max: int = 8
+    """Bounds the images that get a lease because somebody asked for a layer that they share."""
+    contents_max: int = 256
+    """Bounds what one lease keeps, manifests and layers; each costs containerd a write. An image has 127 layers at
+    most."""
+    retry_s: float = 30.0
+    """Time to the next attempt after containerd refused a lease, s."""
+    release_s: float = 2.0
+    """Bounds the time in which the agent ends its leases when it stops, s; those that are left end by themselves."""
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerdSettings:
     """Of `stores.containerd`."""
+
+    leases: LeaseSettings = field(default_factory=LeaseSettings)
+    """What keeps content in containerd while it is taken."""
 
     checks: CheckSettings = field(default_factory=CheckSettings)
     """How blobs are checked before their bytes leave."""
@@ -719,7 +752,8 @@ class FetchSettings:
     names_max: int = 8
     """Repositories by which one blob is asked of upstream, one after the other; clients name about as many."""
     look_s: float = 0.25
-    """Time after which the plan is asked again though nothing happened, and holders are looked up anew, s."""
+    """Time after which the plan is asked again though nothing happened, holders are looked up anew, and whoever waits
+    for bytes looks whether they are there, s."""
     patience_s: float = 20.0
     """Time for which a fetch waits without any request under way, for members that may be back, s."""
     notice_s: float = 0.004

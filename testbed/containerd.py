@@ -158,6 +158,14 @@ class Containerd(Process):
         """Remove names, and the content that only they held, before returning."""
         self.ctr("images", "rm", "--sync", *names, namespace=namespace)
 
+    def contents(self, *, namespace: str = "k8s.io") -> set[str]:
+        """The digests of what is in its content store."""
+        return set(self.ctr("content", "ls", "-q", namespace=namespace).split())
+
+    def leases(self, *, namespace: str = "k8s.io") -> list[str]:
+        """The leases that keep some of it."""
+        return self.ctr("leases", "ls", "-q", namespace=namespace).split()
+
     @property
     def content_root(self) -> Path:
         """The folder of its content store."""

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self, TypeVar
@@ -57,7 +57,7 @@ class Address(NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def free_address(host: str = "127.0.0.1") -> Address:
@@ -200,6 +200,7 @@ class Host:
         address: its IP address.
         switch: the namespace of the bridge that it hangs on.
         port: its port of the bridge.
+        others: addresses that it has beside that one.
     """
 
     name: str
@@ -207,6 +208,7 @@ class Host:
     address: str
     switch: str
     port: str
+    others: tuple[str, ...] = ()
 
     def run(self, *command: str) -> str:
         """Run a tool on it; return what it printed."""
@@ -218,6 +220,14 @@ class Host:
         folder.mkdir(parents=True, exist_ok=True)
         lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in addresses.items())]
         (folder / "hosts").write_text("\n".join([*lines, ""]))
+
+    def renumber(self, *addresses: str) -> "Host":
+        """Have other addresses instead, each with the length of its prefix; the first one is the host's from now on."""
+        self.run("ip", "address", "flush", "dev", "eth0", "scope", "global")
+        for address in addresses:
+            self.run("ip", "address", "add", address, "dev", "eth0", *(["nodad"] if ":" in address else []))
+        first, *others = (address.partition("/")[0] for address in addresses)
+        return replace(self, address=first, others=tuple(others))
 
     def limit_sent(self, bits: int) -> None:
         """Limit what leaves it, bits per second."""

@@ -183,10 +183,11 @@ class ClientEndpoint:
 
     async def _find(self, following: Following, request: RegistryRequest, digest: Digest, passage: Passage) -> Manifest:
         """A manifest, fetched if this node does not hold it."""
-        if request.is_hop:
-            manifest, was_held = await self._backend.manifests.held(digest), True
-        else:
-            manifest, was_held = await self._backend.manifests.get(request.content(digest))
+        with self._backend.serving(request, digest):
+            if request.is_hop:
+                manifest, was_held = await self._backend.manifests.held(digest), True
+            else:
+                manifest, was_held = await self._backend.manifests.get(request.content(digest))
         if manifest is None:
             raise ManifestUnknown(f"this node does not hold {digest}")
         await self._gate.release(passage, request.content(digest))
@@ -213,7 +214,7 @@ class ClientEndpoint:
     ) -> None:
         held = self._open(request, content.digest)
         if held is not None:
-            with held:
+            with held, self._backend.serving(request, content.digest):
                 await self._gate.release(passage, content)
                 self._count("blobs", "held")
                 held.note_use()

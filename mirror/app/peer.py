@@ -179,13 +179,15 @@ class PeerEndpoint:
         if request.is_head:
             await send_empty(send, 200, [(b"docker-content-digest", str(tag.digest).encode()), *extra])
             return
-        manifest = await self._held_manifest(tag.digest)
+        with self._backend.serving(request, tag.digest):
+            manifest = await self._held_manifest(tag.digest)
         if manifest is None:
             raise ManifestUnknown(f"this node does not hold {tag.digest}, which {reference} means")
         await send_manifest(send, request, manifest, extra)
 
     async def _manifest(self, send: Send, request: RegistryRequest, content: Content, member: MemberRequest) -> None:
-        manifest = await self._held_manifest(content.digest)
+        with self._backend.serving(request, content.digest):
+            manifest = await self._held_manifest(content.digest)
         if manifest is None and member.role is Role.HOME:
             manifest = await self._home.manifest(content)
         if manifest is None:
@@ -219,7 +221,8 @@ class PeerEndpoint:
         with _now():
             held = self._backend.holdings.open(content.digest)
         if held is not None:
-            with held, self._admitted(request, content, held, member):
+            serving = self._backend.serving(request, content.digest)
+            with held, serving, self._admitted(request, content, held, member):
                 self._count("blobs", "held")
                 response = blob_response(request, Body.held(content.digest, held), self._backend.settings)
                 await response(scope, receive, send)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ..config import AgentConfig
+from ..config import AgentConfig, parse_address
 from ..errors import ConfigError, NameInvalid
 from ..oci.reference import parse_registry
 from ..service import Service
@@ -251,6 +251,12 @@ def _usual_url(settings: AgentConfig) -> str:
 
 
 def _given_url(text: str) -> str:
+    place = text.removeprefix("http://").rstrip("/")
+    if place.startswith("["):  # the chart does not know the family of an address; only one of IPv6 keeps its brackets
+        try:
+            return f"http://{parse_address(place)}"
+        except ValueError as error:
+            raise click.BadParameter(f"{text!r}: give {error}") from None
     url = agent_url(text).rstrip("/")
     if not url.startswith("http://") or "/" in url.removeprefix("http://"):
         raise click.BadParameter(f"{text!r}: give HOST:PORT of its client endpoint, e.g. 127.0.0.1:5000")

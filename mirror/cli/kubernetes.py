@@ -1,16 +1,18 @@
 """What belongs to Kubernetes: `skvaller configure kubernetes` for people, and what the chart's small pods run."""
 
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from ..config import parse_seed
 from .running_agent import show_table
+
+_LEFT_SHOWN: Final = 20
+"""Bounds the lines about what is not deleted."""
 
 
 class OrKubernetes(click.Command):
@@ -99,13 +101,18 @@ def await_cleanup(daemon_set: str, timeout_s: int) -> None:
 @kubernetes.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def empty(folder: Path) -> None:
-    """Delete all that is in a folder, but not the folder, which is a mount."""
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
-    click.echo(f"{folder} is empty")
+    """Delete what agents made in a folder, but not the folder, which is a mount."""
+    from ..kubernetes.own_files import delete_own
+
+    left = delete_own(folder)
+    if left is None:
+        click.echo(f"nothing is deleted: no agent ever used {folder}, for there is no file `lock` in it")
+        return
+    for path in left[:_LEFT_SHOWN]:
+        click.echo(f"left: {path}")
+    if len(left) > _LEFT_SHOWN:
+        click.echo(f"left: {len(left) - _LEFT_SHOWN} more")
+    click.echo(f"what agents keep in {folder} is deleted, and nothing else")
 
 
 @kubernetes.command()

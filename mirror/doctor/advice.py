@@ -1,6 +1,7 @@
 """Commands that mend, as they are on this machine."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -9,6 +10,25 @@ from ..service import Service
 Firewall = Literal["ufw", "firewalld", "nft"]
 
 SET_CLOCK: Final = "timedatectl set-ntp true; timedatectl timesync-status    # chronyc makestep, where chrony runs"
+
+_ADDRESS_OF_POD: Final = 'extraEnv = [{{"name": "%s", "valueFrom": {{"fieldRef": {{"fieldPath": "status.podIP"}}}}}}]'
+"""What is another on each node: the chart's values are the same for all of them, so the pod's address has to do."""
+
+_CHART: Final[Mapping[str, str]] = {
+    "advertise": _ADDRESS_OF_POD % "SKVALLER_ADVERTISE",
+    "cache-size": "agent.cacheSize = {value}",
+    "containerd": "containerd.socket = {value}",
+    "data-dir": "persistence.hostPath = {value}",
+    "gossip": "network.ports.gossip = {port}",
+    "join": "join = {value}",
+    "listen": "network.ports.client = {port}",
+    "metrics": "network.ports.metrics = {port}",
+    "name": _ADDRESS_OF_POD % "SKVALLER_NAME",
+    "offline": "agent.offline = {value}",
+    "peer": "network.ports.peer = {port}",
+    "upstream-auth": 'upstreamCredentials.existingSecret = "SECRET"',
+}
+"""Settings that are values of the chart by another name; it has all others in `agent.settings`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +92,15 @@ class Advice:
         """Start the agent, and see what it says."""
         return self.start if self.service is Service.BY_HAND else f"{self.start}; {self.log}"
 
+    @staticmethod
+    def in_chart(value: str) -> str:
+        """Change a value of the chart, `NAME = VALUE`, and have the agents read that."""
+        return f"in the chart's values, set {value}, then helm upgrade"
+
     def set(self, setting: str, value: str | list[str]) -> str:
         """Change a setting of the agent, and have it read that."""
+        if self.service is Service.KUBERNETES:
+            port = value.rpartition(":")[2] if isinstance(value, str) else ""
+            named = _CHART.get(setting, f"agent.settings.{setting} = {{value}}")
+            return self.in_chart(named.format(value=json.dumps(value), port=port))
         return f"set {setting} = {json.dumps(value)} in {self.config}, then {self.restart}"

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ..cluster.homes import MEBIBYTE
 from ..errors import MirrorError, Reason, Refusal, SourceError, StorageError, StorageFailed, UpstreamEnded
@@ -119,8 +119,9 @@ class Download:
                             self._on_hopeless()
                         break
                 self._env.slow.notify(self._candidates.ring.members)
-                is_awaited = bool(demand.heads) or self._evidence.is_awaited
-                await self._wait_for_change(look=lacks or bool(self._plan.flights) or is_awaited)
+                is_idle = not (lacks or self._plan.flights) and self._spool.idle.is_set()
+                again_s = self._settings.idle_s if is_idle else self._settings.look_s  # nobody waits: it ends then
+                await _changes(self._changed, again_s, self._spool.readers.look_again)
             for task in self._tasks.values():
                 task.cancel()
         error = self._storage_error or self._evidence.hopeless()
@@ -138,28 +139,35 @@ class Download:
     def _launch(self, flights: asyncio.TaskGroup) -> Demand:
         """Make the requests that the plan wants now; return what is needed."""
         now, plan, cluster = time.monotonic(), self._plan, self._env.cluster
-        for flight in plan.flights.superfluous(self._spool.present):
-            log.debug("superfluous %s", flight)
-            plan.cancelled(flight, now)
-            self._tasks[flight].cancel()
+        self._give_up(plan.flights.superfluous(self._spool.present), now)
         if now - self._located_at > self._settings.look_s:
             cluster.look_up(self.content.digest.key)  # what others answer is seen at the next look
             self._candidates.add_holders(self._locate())
         demand, up = self._spool.demand(), cluster.up()
-        if plan.lazy.look(demand, now) and not self._spool.interest.is_whole_wanted:
+        if plan.lazy.look(demand, now) and not self._spool.interest.do_ranges_need_whole:
             self._spool.interest.want_whole()
             demand = self._spool.demand()
         self._known.update(up, self._candidates.ring.members)
         resting, silent = cluster.resting(), self._env.health.silent()
         serving = self._env.serving(self.content.repository.registry, now)
-        for flight in plan.next(demand, up, serving, now, resting=resting, silent=silent):
-            log.debug("asked %s digest=%s", flight, self.content.digest)
-            self._tasks[flight] = flights.create_task(self._fly(flight))
+        for _ in range(2):
+            for flight in plan.next(demand, up, serving, now, resting=resting, silent=silent):
+                log.debug("asked %s digest=%s", flight, self.content.digest)
+                self._tasks[flight] = flights.create_task(self._fly(flight))
+            if not (in_the_way := plan.flights.in_the_way(demand.needed, demand.present)):
+                break
+            self._give_up(in_the_way, now)
         if plan.flights:
             self._active_at = now
             if plan.stuck:  # without any flight the fetch waits, or ends, for everybody
                 self._spool.refuse_members(plan.stuck, self._refusal())
         return demand
+
+    def _give_up(self, superfluous: Iterable[Flight], now: float) -> None:
+        for flight in superfluous:
+            log.debug("superfluous %s", flight)
+            self._plan.cancelled(flight, now)
+            self._tasks[flight].cancel()
 
     def _locate(self) -> list[str]:
         """Names of those that may hold the content now, those last that rest."""
@@ -186,15 +194,6 @@ class Download:
             return now - self._active_at <= patience_s
         again_at = self._candidates.again_at(now, is_sized=self._plan.size is not None)
         return again_at is not None and again_at - self._active_at <= patience_s
-
-    async def _wait_for_change(self, *, look: bool) -> None:
-        """Wait until something is different; or, while flights are under way or awaited, until it is time to look."""
-        timer = asyncio.get_running_loop().call_later(self._settings.look_s, self._changed.set) if look else None
-        try:
-            await self._changed.wait()
-        finally:
-            if timer is not None:
-                timer.cancel()
 
     # One flight.
 
@@ -325,3 +324,12 @@ class Download:
             if flight.source == UPSTREAM:
                 self._spool.vouching.release(start, stop)
             self._spool.arrived(start, stop)
+
+
+async def _changes(changed: asyncio.Event, within_s: float, look: Callable[[], None]) -> None:
+    """Wait until something is different; have all look who wait for anything, if nothing is for so long."""
+    timer = asyncio.get_running_loop().call_later(within_s, look)
+    try:
+        await changed.wait()
+    finally:
+        timer.cancel()

@@ -93,11 +93,6 @@ class Evidence:
             self._begin(wrong, self._take_back(*wrong))
         self._check_where_clients_wait(content, backing, now)
 
-    @property
-    def is_awaited(self) -> bool:
-        """Whether clients wait for bytes that are here: until somebody vouches for them, `look` is to be called often."""
-        return bool(self._waits)
-
     def hopeless(self) -> Unavailable | None:
         """The error for clients that wait for bytes for which nobody will vouch, if that is so."""
         backing = self._spool.backing
@@ -221,6 +216,7 @@ class Evidence:
                 self._vouching.release(start, stop)
                 return
         may_take_more = self._upstream_bytes + stop - start <= self._settings.upstream_bytes_max
+        may_take_more &= self._failures < self._settings.tries
         if self._may_ask_upstream(time.monotonic()) and (may_take_more or not backing.holds_all):
             self._upstream_bytes += stop - start
             await self._compare_with_upstream(content, start, stop)

@@ -42,8 +42,9 @@ class MemoryBudget:
 
     async def admit(self, fetch: InMemory) -> bool:
         """Count a fetch in, if need be by ending one that nobody reads; return False if there is no space."""
-        if len(self._fetches) >= self._fetches_max and not await self._evict_idle():
-            return False
+        while len(self._fetches) >= self._fetches_max:  # another one may have been counted in meanwhile
+            if not await self._evict_idle():
+                return False
         self._fetches.append(fetch)
         return True
 

@@ -1,15 +1,16 @@
 """A cluster: a control plane, nodes, and a registry that stands for the rest of the world."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from ..network import Address, Network, remove_orphans
+from ..network import Address, Host, Network, remove_orphans
 from ..processes import remove_folder, wait_until
 from ..registry import Registry
 from .control import Control
+from .families import IPV4, Family
 from .images import Images
 from .node import KubernetesNode, remove_cgroups
 from .programs import Programs
@@ -25,10 +26,14 @@ class Cluster:
         folder: for its files; a short path, because of Unix sockets.
         programs: what is run.
         stack: stops and removes everything.
+        families: of its addresses; what has one address has one of the first.
     """
 
-    def __init__(self, folder: Path, programs: Programs, stack: ExitStack) -> None:
+    def __init__(
+        self, folder: Path, programs: Programs, stack: ExitStack, families: Sequence[Family] = (IPV4,)
+    ) -> None:
         remove_orphans()
+        self.families = families
         self._folder = folder
         self._programs = programs
         self._stack = stack
@@ -36,11 +41,19 @@ class Cluster:
         stack.callback(remove_cgroups)
         self.network = Network(stack)
         self.images = Images(folder / "images")
-        upstream = self.network.host("upstream")
+        upstream = self._host("upstream")
         self.registry = Registry(folder / "r", Address(upstream.address, 5000), netns=upstream.netns)
         stack.enter_context(self.registry)
-        self.control = Control(folder / "control", self.network.host("control"), programs, stack)
+        control = self._host("control")
+        self.control = Control(folder / "control", control, programs, stack, families)
         self.nodes: dict[str, KubernetesNode] = {}
+        self._servers = [upstream, control]
+
+    def _host(self, name: str, link_bits: int | None = None) -> Host:
+        """A host with an address of each family."""
+        host = self.network.host(name, link_bits)
+        number = len(self.network.hosts)
+        return host.renumber(*(f"{family.host(number)}/{family.bits}" for family in self.families))
 
     def add_nodes(
         self, count: int, *, link_bits: int | None = None, reach_registry: bool = False
@@ -55,11 +68,12 @@ class Cluster:
         new = []
         for _ in range(count):
             number = len(self.nodes) + 1
-            host = self.network.host(f"n{number}", link_bits)
+            host = self._host(f"n{number}", link_bits)
             self.control.serve(host)
             folder = self._folder / host.name
-            pods = f"10.79.{number}.0/24"
+            pods = [family.pods_of(number) for family in self.families]
             node = KubernetesNode(folder, host, self.control, self._programs, pods)
+            self._route(node)
             if reach_registry:
                 node.ask_registry(f"http://{self.registry.address}")
             self.nodes[node.name] = node
@@ -69,6 +83,14 @@ class Cluster:
         for node in new:
             self.until_up(node)
         return new
+
+    def _route(self, node: KubernetesNode) -> None:
+        """Lead to the pods of a node, and from it to those of all others, as a network plugin of the cluster does."""
+        others = list(self.nodes.values())
+        ways = [(host, node) for host in (*self._servers, *(other.host for other in others))]
+        for host, there in [*ways, *((node.host, other) for other in others)]:
+            for pods, address in zip(there.pods, (there.host.address, *there.host.others), strict=True):
+                host.run("ip", "route", "add", pods, "via", address)
 
     def until_up(self, node: KubernetesNode) -> None:
         """Wait until a node runs, has the image of the pause container, and is ready."""
@@ -86,6 +108,7 @@ class Cluster:
         node: str | None = None,
         replicas: int = 1,
         labels: Mapping[str, str] | None = None,
+        pull_secret: str | None = None,
     ) -> None:
         """Have pods of an image, as a Deployment.
 
@@ -95,8 +118,11 @@ class Cluster:
             node: where, by the node's name; anywhere if it is not given.
             replicas: how many.
             labels: of its pods, beside `app`.
+            pull_secret: name of a secret with the registry's password.
         """
         pod = _pod(image) | ({"nodeSelector": {"kubernetes.io/hostname": node}} if node else {})
+        if pull_secret:
+            pod["imagePullSecrets"] = [{"name": pull_secret}]
         self.control.apply(_workload("Deployment", name, pod, labels or {}, replicas=replicas))
 
     def deploy_everywhere(self, name: str, image: str) -> None:

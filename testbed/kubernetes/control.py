@@ -14,13 +14,10 @@ from ..network import Address, Host, inside
 from ..processes import Process, run
 from ..servers import Server
 from .certificates import Certificates
+from .families import Family
 from .programs import Programs
 
 _PORT: Final = 6443
-_SERVICES: Final = "10.96.0.0/16"
-_SERVICE: Final = "10.96.0.1"
-"""Where pods find the API server, on port 443."""
-
 _ROOT: Final = Path(__file__).parents[2]
 
 
@@ -32,15 +29,20 @@ class Control:
         host: where it runs.
         programs: what is run.
         stack: stops it.
+        families: of the addresses of services.
     """
 
-    def __init__(self, folder: Path, host: Host, programs: Programs, stack: ExitStack) -> None:
+    def __init__(
+        self, folder: Path, host: Host, programs: Programs, stack: ExitStack, families: Sequence[Family]
+    ) -> None:
         folder.mkdir(parents=True)
         self._folder = folder
         self._programs = programs
         self._stack = stack
         self.host = host
-        self.server = f"https://{host.address}:{_PORT}"
+        self._families = families
+        self._place = Address(host.address, _PORT)
+        self.server = f"https://{self._place}"
         self.certificates = Certificates(folder / "certificates", self.server)
         self.admin = self.certificates.kubeconfig("admin", "system:masters")
         admin = self.certificates.issue("admin", group="system:masters")
@@ -75,14 +77,16 @@ class Control:
 
     def serve(self, host: Host) -> None:
         """Lead what a host and its pods send to the API server's service there, as kube-proxy would."""
-        rule = f"ip daddr {_SERVICE} tcp dport 443 dnat to {self.host.address}:{_PORT}"
-        commands = ["add table ip services"]
+        family = self._families[0]
+        rule = f"{family.nft} daddr {family.service} tcp dport 443 dnat to {self._place}"
+        table = f"{family.nft} services"
+        commands = [f"add table {table}"]
         for chain in ("prerouting", "output"):
-            commands.append(f"add chain ip services {chain} {{ type nat hook {chain} priority -100; }}")
-            commands.append(f"add rule ip services {chain} {rule}")
+            commands.append(f"add chain {table} {chain} {{ type nat hook {chain} priority -100; }}")
+            commands.append(f"add rule {table} {chain} {rule}")
         host.run("nft", "; ".join(commands))
         # Without a route, nothing is sent whose destination could be changed.
-        host.run("ip", "route", "add", _SERVICES, "dev", "eth0")
+        host.run("ip", "route", "add", family.services, "dev", "eth0")
 
     def helm(self, *arguments: str, timeout_s: float = 300) -> str:
         """Run helm as the administrator; return what it printed."""
@@ -100,12 +104,13 @@ class Control:
             ["etcd", f"--data-dir={self._folder / 'etcd'}", *urls, "--listen-peer-urls=http://127.0.0.1:2380"], etcd
         )
         host, authority, accounts = self.host.address, self.certificates.authority, self.certificates.accounts
-        serving = issue("kube-apiserver", host, _SERVICE, "kubernetes.default.svc")
+        serving = issue("kube-apiserver", host, self._families[0].service, "kubernetes.default.svc")
+        services = ",".join(family.services for family in self._families)
         kubelets = issue("apiserver-of-kubelets", group="system:masters")
         self._run(
             [
                 *(self._programs.path("kube-apiserver"), f"--etcd-servers=http://{etcd}"),
-                *(f"--advertise-address={host}", f"--secure-port={_PORT}", f"--service-cluster-ip-range={_SERVICES}"),
+                *(f"--advertise-address={host}", f"--secure-port={_PORT}", f"--service-cluster-ip-range={services}"),
                 *(f"--tls-cert-file={serving.certificate}", f"--tls-private-key-file={serving.key}"),
                 *(f"--client-ca-file={authority}", "--authorization-mode=Node,RBAC", "--allow-privileged"),
                 *(f"--kubelet-client-certificate={kubelets.certificate}", f"--kubelet-client-key={kubelets.key}"),
@@ -113,7 +118,7 @@ class Control:
                 *(f"--service-account-signing-key-file={accounts}", "--enable-admission-plugins=NodeRestriction"),
                 "--kubelet-preferred-address-types=InternalIP",
             ],
-            Address(host, _PORT),
+            self._place,
             self._is_live,
         )
         name = "system:kube-controller-manager"

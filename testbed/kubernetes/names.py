@@ -32,7 +32,8 @@ def serve(address: str, server: str, tls: ssl.SSLContext) -> None:
         server: URL of the API server.
         tls: with a client's certificate.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as listener:
         listener.bind((address, 53))
         while True:
             question, client = listener.recvfrom(512)

@@ -11,6 +11,7 @@ from ..errors import RunError
 from ..network import Host
 from ..processes import Process, remove_folder, run, wait_until
 from .control import Control
+from .families import IPV4, IPV6
 from .programs import CNI, Programs
 
 PAUSE: Final = "localhost/pause:1"
@@ -43,7 +44,7 @@ class KubernetesNode(Process):
         host: its network.
         control: the control plane.
         programs: what is run.
-        pods: the network of its pods, such as `10.79.1.0/24`.
+        pods: the networks of its pods, such as `10.79.1.0/24`: one for each of the host's addresses.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class KubernetesNode(Process):
         host: Host,
         control: Control,
         programs: Programs,
-        pods: str,
+        pods: Sequence[str],
     ) -> None:
         self.host = host
+        self.pods = pods
         self.folder = folder
         self._launched = datetime.now(UTC)
         self._control = control
@@ -67,9 +69,9 @@ class KubernetesNode(Process):
         network.write_text(json.dumps(_pod_network(pods)))
         self._kubelet = folder / "kubelet.json"
         self.set_kubelet({})
-        name = host.name
+        name, addresses = host.name, ",".join((host.address, *host.others))
         options = [
-            *(f"--config={self._kubelet}", f"--hostname-override={name}", f"--node-ip={host.address}"),
+            *(f"--config={self._kubelet}", f"--hostname-override={name}", f"--node-ip={addresses}"),
             f"--kubeconfig={control.certificates.kubeconfig(f'system:node:{name}', 'system:nodes')}",
         ]
         # `ip netns exec` would hide the cgroups.
@@ -171,6 +173,10 @@ class KubernetesNode(Process):
         """The names of images in its containerd."""
         return set(self.ctr("images", "list", "--quiet").split())
 
+    def contents(self) -> set[str]:
+        """The digests of what its containerd has."""
+        return set(self.ctr("content", "list", "--quiet").split())
+
     def path(self, path: str) -> Path:
         """Where a file of the node below /etc, /var/lib or /var/log is on this machine."""
         for own, folder in (("/etc/", "etc"), ("/var/lib/", "var-lib"), ("/var/log/", "var-log")):
@@ -206,10 +212,11 @@ def _ancestors(pid: int) -> Iterator[int]:
         yield pid
 
 
-def _pod_network(pods: str) -> Mapping[str, object]:
+def _pod_network(pods: Sequence[str]) -> Mapping[str, object]:
     """The settings of the network plugins: a bridge, and ports of the host that lead to pods."""
-    addresses = {"type": "host-local", "ranges": [[{"subnet": pods}]], "routes": [{"dst": "0.0.0.0/0"}]}
-    bridge = {"type": "bridge", "bridge": "pods", "isGateway": True, "ipMasq": True, "ipam": addresses}
+    routes = [{"dst": (IPV6 if ":" in network else IPV4).all} for network in pods]
+    addresses = {"type": "host-local", "ranges": [[{"subnet": network}] for network in pods], "routes": routes}
+    bridge = {"type": "bridge", "bridge": "pods", "isGateway": True, "ipam": addresses}
     ports = {"type": "portmap", "capabilities": {"portMappings": True}}
     return {"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge, ports]}
 

@@ -38,7 +38,7 @@ class Programs:
         Raises:
             RunError: some are missing; the message says which.
         """
-        folder = Path(os.environ.get(VARIABLE, "/nonexistent"))
+        folder = Path(os.environ.get(VARIABLE, "/nonexistent")).resolve()
         absent = [name for name in _BUILT if not os.access(folder / name, os.X_OK)]
         if absent:
             raise RunError(f"{VARIABLE}={folder} lacks {', '.join(absent)}; `{BUILD} FOLDER` builds them")

@@ -1,18 +1,20 @@
 """The chart, installed in a cluster, and what its agents say."""
 
+import base64
 import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from ..network import get
+from ..network import Address, get
 from ..processes import usage, wait_until
 from .cluster import START_S, Cluster
 from .node import KubernetesNode
 
 CHART: Final = Path(__file__).parents[2] / "deploy" / "chart" / "skvaller"
 NAMESPACE: Final = "skvaller"
+_HERE: Final = ("--namespace", NAMESPACE)
 _PORT: Final = 5000
 _AGENTS: Final = ("app.kubernetes.io/component=agent", NAMESPACE)
 
@@ -23,11 +25,13 @@ class Release:
     Args:
         cluster: where.
         image: archive of the agent's image, with one name.
+        on_loopback: whether a node asks its agent at 127.0.0.1; else at the node's own address.
     """
 
-    def __init__(self, cluster: Cluster, image: Path) -> None:
+    def __init__(self, cluster: Cluster, image: Path, *, on_loopback: bool = True) -> None:
         self._cluster = cluster
         self._image = image
+        self._on_loopback = on_loopback
 
     def bring_image(self, *nodes: KubernetesNode) -> str:
         """Put the agent's image onto nodes, as a person would who has it as a file; return its name."""
@@ -50,14 +54,40 @@ class Release:
             *settings,
         ]
         sets = [word for value in values for word in ("--set-json", value)]
-        command = ["install", "skvaller", str(CHART), "--namespace", NAMESPACE, "--create-namespace", *sets]
+        command = ["install", "skvaller", str(CHART), *_HERE, "--create-namespace", *sets]
         self._cluster.control.helm(*command)
         if wait:
             self.until_ready()
 
+    def upgrade(self, *settings: str) -> None:
+        """`helm upgrade` to other settings, as for `--set-json`; return when all pods are rolled."""
+        sets = [word for value in settings for word in ("--set-json", value)]
+        self._cluster.control.helm("upgrade", "skvaller", str(CHART), *_HERE, "--reuse-values", *sets)
+        self._until_rolled()
+
+    def test(self) -> str:
+        """`helm test`; return what it printed, or raise RunError."""
+        return self._cluster.control.helm("test", "skvaller", *_HERE)
+
+    def keys(self) -> list[str]:
+        """The cluster's keys, as the secret has them: the first one seals."""
+        secret = self._cluster.control.ask(f"/api/v1/namespaces/{NAMESPACE}/secrets/skvaller-key")
+        return base64.b64decode(secret["data"]["cluster.key"]).decode().split()
+
+    def log(self, node: KubernetesNode) -> str:
+        """What the agent of a node has written, as `kubectl logs` shows it."""
+        (pod,) = (pod for pod in self.pods() if pod["spec"]["nodeName"] == node.name)
+        return self._cluster.control.kubectl("logs", *_HERE, pod["metadata"]["name"], "--container=agent")
+
+    def replace(self, node: KubernetesNode) -> None:
+        """Delete the pod of a node's agent, and wait until another is ready."""
+        (pod,) = (pod for pod in self.pods() if pod["spec"]["nodeName"] == node.name)
+        self._cluster.control.kubectl("delete", "pod", *_HERE, pod["metadata"]["name"])
+        self.until_ready()
+
     def uninstall(self) -> None:
         """`helm uninstall`."""
-        self._cluster.control.helm("uninstall", "skvaller", "--namespace", NAMESPACE, "--wait")
+        self._cluster.control.helm("uninstall", "skvaller", *_HERE, "--wait")
 
     def until_ready(self) -> None:
         """Wait until an agent is ready on every node, and all of them know each other."""
@@ -67,9 +97,12 @@ class Release:
 
     def roll(self) -> None:
         """Replace all agents' pods, as an upgrade does; return when Kubernetes says that it is done."""
-        control = self._cluster.control
-        control.kubectl("-n", NAMESPACE, "rollout", "restart", "daemonset")
-        control.kubectl("-n", NAMESPACE, "rollout", "status", "daemonset", "--timeout=900s", timeout_s=920)
+        self._cluster.control.kubectl("rollout", "restart", "daemonset", *_HERE)
+        self._until_rolled()
+
+    def _until_rolled(self) -> None:
+        command = ["rollout", "status", "daemonset", *_HERE, "--timeout=900s"]
+        self._cluster.control.kubectl(*command, timeout_s=920)
 
     def pods(self) -> list[dict[str, Any]]:
         """The agents' pods."""
@@ -88,7 +121,8 @@ class Release:
 
     def ask(self, node: KubernetesNode, path: str) -> Any:
         """What it answers on a status endpoint."""
-        return json.loads(get(f"http://127.0.0.1:{_PORT}{path}", node.host.netns))
+        place = Address("127.0.0.1" if self._on_loopback else node.host.address, _PORT)
+        return json.loads(get(f"http://{place}{path}", node.host.netns))
 
     def alive(self, node: KubernetesNode) -> set[str]:
         """The members that it sees alive, itself included; none if it does not answer."""

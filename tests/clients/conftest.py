@@ -19,6 +19,14 @@ from testbed.recorder import Recorder
 from testbed.registry import Registry
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests have measured: their property `figure`."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "figure" and report.when == "call":
+                terminalreporter.line(str(value))
+
+
 def need(*tools: str) -> None:
     """Skip the test, and say why, where a tool or the right to use it is missing."""
     if absent := missing(*tools):

@@ -317,14 +317,23 @@ def test_pods_in_the_hosts_network_ask_the_clusters_name_server_and_listen_to_th
     assert 'listen = ["127.0.0.1:5000"]' in agent_toml(usual)
 
 
-@pytest.mark.parametrize(("ip", "asked"), [("127.0.0.1", "http://127.0.0.1:5000"), ("", "http://$(HOST_ADDRESS):5000")])
+@pytest.mark.parametrize(
+    ("ip", "asked"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:5000"),
+        ("", "http://[$(HOST_ADDRESS)]:5000"),
+        ("fd00::1", "http://[fd00::1]:5000"),
+    ],
+)
 def test_pods_with_an_address_of_their_own_are_reached_by_a_port_of_the_node(ip: str, asked: str) -> None:
     values = {"network": {"mode": "hostPort", "hostIP": ip}}
     objects = render(values)
     assert "hostNetwork" not in at(objects, POD)
     client = at(objects, f"{AGENT}.ports[client]")
     assert (client["hostPort"], client.get("hostIP", "")) == (5000, ip)
-    assert 'listen = ["0.0.0.0:5000"]' in agent_toml(objects)
+    assert "listen =" not in agent_toml(objects)
+    listens = {each["name"]: each.get("value") for each in at(objects, f"{AGENT}.env")}["SKVALLER_LISTEN"]
+    assert listens == "127.0.0.1:5000,[$(POD_ADDRESS)]:5000"
     assert all("hostPort" not in port for port in at(objects, f"{AGENT}.ports") if port["name"] != "client")
     assert any(asked in argument for argument in at(objects, f"{POD}.initContainers[configure].args"))
     assert validated(objects, NEWEST)
@@ -603,6 +612,15 @@ def test_uninstall_undoes_each_node_after_its_agent_has_ended(usual: Objects) ->
 def test_nothing_is_undone_where_nothing_is_written() -> None:
     for values in ({"containerd": {"configure": False}}, {"containerd": {"cleanup": {"enabled": False}}}):
         assert not [name for name in render(values) if name.endswith("/cleanup")]
+
+
+def test_what_agents_keep_is_deleted_also_where_nothing_is_written() -> None:
+    objects = render({"containerd": {"configure": False, "cleanup": {"deleteData": True}}})
+    pod = at(objects, CLEANUP)
+    (container,) = pod["initContainers"]
+    assert container["args"] == ["kubernetes", "empty", "/var/lib/skvaller"]
+    assert {each["name"] for each in container["volumeMounts"]} == {"data"}
+    assert {each["name"] for each in pod["volumes"]} == {"data", "tmp"}
 
 
 # Dashboards

@@ -15,14 +15,16 @@ import uvloop
 from mirror.errors import Corrupt
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
+from mirror.settings import ContainerdSettings, LeaseSettings
 from mirror.stores.containerd import ContainerdStore
+from mirror.stores.containerd.leases import Leases
 from mirror.stores.proofs import prefix_count
+from testbed.recorder import Recorder
 from tests.rot import flip
 
 if TYPE_CHECKING:
     from testbed.containerd import Containerd
     from testbed.images import Image
-    from testbed.recorder import Recorder
 
 pytestmark = pytest.mark.clients
 
@@ -37,9 +39,12 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 
 @asynccontextmanager
 async def following(
-    containerd: "Containerd", recorder: "Recorder", namespace: str = "k8s.io"
+    containerd: "Containerd",
+    recorder: "Recorder",
+    namespace: str = "k8s.io",
+    settings: ContainerdSettings | None = None,
 ) -> AsyncIterator[ContainerdStore]:
-    store = ContainerdStore(f"unix://{containerd.socket}", namespace)
+    store = ContainerdStore(f"unix://{containerd.socket}", namespace, settings)
     await store.start(recorder)
     try:
         yield store
@@ -69,7 +74,7 @@ class Transitions(logging.Handler):
 @pytest.fixture
 def transitions() -> Iterator[Transitions]:
     """Hears what the store's logger says."""
-    logger, handler = logging.getLogger("mirror.stores.containerd.store"), Transitions()
+    logger, handler = logging.getLogger("mirror.stores.containerd.connection"), Transitions()
     logger.addHandler(handler)
     level = logger.level
     logger.setLevel(logging.INFO)
@@ -192,6 +197,66 @@ def test_a_removed_image_is_withdrawn_and_what_another_shares_with_it_stays(
             await asyncio.to_thread(containerd.import_image, image)
             await recorder.until(lambda: content_keys(image) <= recorder.keys)
             assert recorder.twice == []
+
+    run(check())
+
+
+def test_what_is_taken_outlives_its_image_until_nobody_takes_it(
+    containerd: "Containerd", recorder: "Recorder", make_image: "Callable[..., Image]"
+) -> None:
+    image, other = make_image(MADE, [1000, 2000]), make_image("docker.io/library/other:1", [3000])
+    containerd.import_image(image)
+    containerd.import_image(other)
+    manifest, last = Digest.parse(image.manifest), Digest.parse(image.layers[-1])
+    settings = ContainerdSettings(leases=LeaseSettings(idle_s=0.1, look_s=0.1))
+
+    async def check() -> None:
+        async with following(containerd, recorder, settings=settings) as store:
+            with store.leases.taking(manifest):
+                await recorder.until(lambda: manifest in store.leases.kept)
+                assert {str(digest) for digest in store.leases.kept} == set(image.digests)
+                await asyncio.to_thread(containerd.remove_images, MADE, other.name)
+                await recorder.until(lambda: recorder.keys == content_keys(image))
+                assert containerd.contents() == set(image.digests)
+                held = store.open(last)
+                assert held is not None
+            with held:
+                await recorder.until(lambda: not recorder.keys)
+                assert (containerd.contents(), containerd.leases(), len(store.leases)) == (set(), [], 0)
+                assert await held.read() == image.read(str(last)), "who has opened it reads it to its end"
+
+    run(check())
+
+
+def test_leases_end_when_the_store_is_closed_and_those_of_a_crash_when_it_is_open_again(
+    containerd: "Containerd",
+    recorder: "Recorder",
+    make_image: "Callable[..., Image]",
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image = make_image(MADE, [1000])
+    containerd.import_image(image)
+    manifest = Digest.parse(image.manifest)
+    settings = ContainerdSettings(leases=LeaseSettings(idle_s=0.1, look_s=0.1))
+
+    async def ends_nothing(leases: Leases, client: object) -> None: ...
+
+    async def check() -> None:
+        async with following(containerd, recorder) as store:
+            with store.leases.taking(manifest):
+                await recorder.until(lambda: manifest in store.leases.kept)
+        assert containerd.leases() == []
+
+        with monkeypatch.context() as crash:
+            crash.setattr(Leases, "release", ends_nothing)
+            async with following(containerd, Recorder(), settings=settings) as store:
+                with store.leases.taking(manifest):
+                    await recorder.until(lambda: manifest in store.leases.kept)
+        assert len(containerd.leases()) == 1
+        containerd.remove_images(MADE)
+        async with following(containerd, fresh := Recorder(), settings=settings):
+            await fresh.until(lambda: not fresh.keys)
+            assert (containerd.contents(), containerd.leases()) == (set(), [])
 
     run(check())
 

@@ -1,4 +1,4 @@
-"""What can be said of the container image without building it, which `./dev kubernetes` does."""
+"""What can be said of the container image for another processor, without building it."""
 
 import json
 import re

@@ -12,10 +12,9 @@ from testbed.kubernetes.node import KubernetesNode
 from testbed.kubernetes.release import Release
 from testbed.network import MBIT
 from testbed.processes import wait_until
+from tests.kubernetes.conftest import MEGABYTE
 
 pytestmark = pytest.mark.timeout(900)
-
-MEGABYTE = 1_000_000
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +59,11 @@ def test_a_cluster_that_starts_without_its_registry_shares_what_it_has(installed
     assert installed.sources(second, image.layers[0]) == {first.name: image.size(image.layers[0])}
 
 
-def test_an_image_that_the_kubelet_collects_is_pulled_to_its_end(installed: Release, cluster: Cluster) -> None:
+def test_an_image_that_the_kubelet_collects_is_pulled_to_its_end_though_nobody_else_has_it(
+    installed: Release, cluster: Cluster, figure: Callable[[str], None]
+) -> None:
     first, second, _ = cluster.nodes.values()
-    cluster.registry.start()
-    image = brought(cluster, installed, first, "collected:1", 60 * MEGABYTE)
-    cluster.registry.push(image, "library/collected", "1")
+    image = brought(cluster, installed, first, "collected:1", *[10 * MEGABYTE] * 6)
     first.host.limit_sent(12 * MBIT)
     try:
         cluster.deploy("collected", image.name, node=second.name)
@@ -74,9 +73,14 @@ def test_an_image_that_the_kubelet_collects_is_pulled_to_its_end(installed: Rele
         first.set_kubelet({**pressed, "imageMinimumGCAge": "1ns"})
         first.restart("kubelet")
         wait_until(lambda: image.name not in first.images(), "the kubelet to collect the image", 60)
+        assert image.manifest in first.contents()
         cluster.until_running(1, "app=collected")
+        assert {holder for layer in image.layers for holder in installed.sources(second, layer)} == {first.name}
+        first.host.limit_sent(10_000 * MBIT)
+        begun = time.monotonic()
+        wait_until(lambda: not first.contents().intersection(image.digests), "containerd to free its space", 240)
+        figure(f"a collected image is gone {time.monotonic() - begun:.0f} s after the pod that pulled it runs")
     finally:
-        cluster.registry.stop()
         first.host.limit_sent(10_000 * MBIT)
         first.set_kubelet({})
         first.restart("kubelet")
@@ -123,6 +127,9 @@ def test_many_pods_at_once(installed: Release, cluster: Cluster, figure: Callabl
     first, second, _ = cluster.nodes.values()
     made = [cluster.images.make(f"docker.io/library/many-{number}:1", [3 * MEGABYTE]) for number in range(images)]
     first.load(*(image.archive() for image in made))
+    # By itself a kubelet pulls one image after the other, five in a second at most; what is more, it calls failed.
+    second.set_kubelet({"serializeImagePulls": False, "registryPullQPS": 0})
+    second.restart("kubelet")
     begun = time.monotonic()
     with ThreadPoolExecutor(4) as several:
         for number, image in enumerate(made):

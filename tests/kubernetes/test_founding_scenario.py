@@ -1,28 +1,16 @@
 """An image that is on one node of a Kubernetes, and a pod of it on another one: with one `helm install`."""
 
-import hashlib
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from testbed.kubernetes.cluster import Cluster
 from testbed.kubernetes.release import Release
 from testbed.processes import wait_until
+from tests.kubernetes.conftest import MEGABYTE, files_below
 
 pytestmark = pytest.mark.timeout(600)
-
-MEGABYTE = 1_000_000
-
-
-def files_below(folder: Path) -> dict[str, str]:
-    """What a folder has: the digest of each file."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,12 @@ import pytest
 from testbed.kubernetes.cluster import Cluster
 from testbed.kubernetes.release import Release
 from testbed.network import MBIT
+from tests.kubernetes.conftest import MEGABYTE
 
 pytestmark = pytest.mark.timeout(1800)
 
 NODES = int(os.environ.get("KUBERNETES_NODES", "8"))
 """Fewer are for a machine with little memory: a node takes some 300 MB."""
-
-MEGABYTE = 1_000_000
 
 
 def test_agents_are_rolled_while_all_nodes_pull(

@@ -6,7 +6,7 @@ import json
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -189,7 +189,10 @@ class Node:
         listings = Listings(self.upstream, self.holdings, self.router.members, lists.tags)
         cluster = ClusterReferrers(self.index, manifests, self.fetching.cluster.find_holders, lists.referrers)
         referrers = Referrers(self.upstream, cluster, manifests, self.tags)
-        backend = Backend(self.holdings, self.fetching, manifests, self.tags, listings, referrers, self.metrics)
+        self.taken: list[str] = []
+        backend = Backend(
+            self.holdings, self.fetching, manifests, self.tags, listings, referrers, self.metrics, taking=self._taking
+        )
         access = AccessStack.build(PrivatePolicies(), Marks(), self.upstream, self.upstream)
         self.pulls, client = backend.pulls, ClientEndpoint(backend, self.chain, access.gate)
         node = NodeStatus(
@@ -227,6 +230,11 @@ class Node:
         status = StatusEndpoint(node, find, self.metrics)
         self.client = client_app(client, status, *status.routes())
         self.peer = PeerEndpoint(backend, SlowReports(), self.auth, access.offers)
+
+    @contextlib.contextmanager
+    def _taking(self, digest: Digest) -> Iterator[None]:
+        self.taken.append(str(digest))
+        yield
 
     def counted(self, metric: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(metric, labels) or 0.0
@@ -321,6 +329,19 @@ def test_what_is_held_is_served_whole_with_exact_headers(play: Callable[[Story],
                     assert answer.headers["Docker-Distribution-API-Version"] == "registry/2.0"
                     assert "Content-Encoding" not in answer.headers
         assert registries.asked == []
+
+    play(story)
+
+
+@pytest.mark.parametrize("peer", [False, True])
+def test_what_is_given_is_noted_and_what_is_only_asked_about_is_not(play: Callable[[Story], None], peer: bool) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        node = await world.node(BLOB, MANIFEST)
+        for kind, body in (("manifests", MANIFEST), ("blobs", BLOB)):
+            node.taken.clear()
+            for method, taken in (("HEAD", []), ("GET", [name(body)])):
+                assert (await node.ask(f"/v2/library/x/{kind}/{name(body)}", method, peer=peer)).status == 200
+                assert node.taken == taken
 
     play(story)
 

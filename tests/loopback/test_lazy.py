@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mirror.fetch import Phase
+from mirror.fetch.spool.readers import Readers
 from mirror.oci.ranges import RangeSet, Span
 from mirror.settings import EvidenceSettings, FetchSettings, PlanSettings, SpoolSettings
 from tests.loopback.lab import STEADY, Lab, lab, running
@@ -28,6 +29,7 @@ from tests.loopback.servers import (
     honest,
     inverted,
     part,
+    refusal,
     run,
 )
 
@@ -182,6 +184,7 @@ def test_two_holders_vouch_for_each_other_and_upstream_is_not_asked(tmp_path: Pa
 
 def test_a_range_that_is_here_is_vouched_for_part_by_part_to_its_end(tmp_path: Path) -> None:
     """All of it has come before the word for its first part, so nothing else happens that would have others asked."""
+    it: Lab
 
     class Slow(Server):
         async def answer(self, request: Request) -> Sequence[Part]:
@@ -199,7 +202,23 @@ def test_a_range_that_is_here_is_vouched_for_part_by_part_to_its_end(tmp_path: P
             assert await it.read_range(CONTENT, MIB, 11 * MIB) == LARGE[MIB : 11 * MIB]
             assert not it.registry.asked
 
-    it: Lab
+    run(story())
+
+
+@pytest.mark.parametrize("capacity", [1 << 30, 0])
+def test_nobody_waits_for_ever_for_a_wake_up_that_is_lost(
+    tmp_path: Path, capacity: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Readers, "wake_at", lambda *_: None)
+
+    async def story() -> None:
+        settings = replace(STEADY, fetch=FetchSettings(look_s=0.02))
+        async with lab(tmp_path, always(BUSY), capacity, settings) as it:
+            for _ in range(2):
+                await it.holder(honest(LARGE), vouches_for=LARGE)
+            it.fetching.stated.note([(CONTENT.digest.hex, SIZE)])
+            assert await it.read_range(CONTENT, MIB, 7 * MIB) == LARGE[MIB : 7 * MIB]
+
     run(story())
 
 
@@ -243,6 +262,37 @@ def test_without_upstream_a_range_of_a_lone_holder_waits_for_the_digest(tmp_path
             it.fetching.stated.note([(CONTENT.digest.hex, SIZE)])
             assert await it.read_range(CONTENT, SIZE - 50, SIZE) == LARGE[-50:]
             assert it.held(CONTENT)
+
+    run(story())
+
+
+@pytest.mark.parametrize("said", [b"", inverted(LARGE)], ids=["nothing", "what is not so"])
+def test_where_neither_holders_nor_upstream_vouch_a_range_waits_for_the_digest(tmp_path: Path, said: bytes) -> None:
+    """Upstream lets nobody ask, for hours perhaps: however little is read, it is not asked for that again and again."""
+
+    async def story() -> None:
+        settings = replace(STEADY, evidence=EvidenceSettings(again_s=0.05))
+        async with lab(tmp_path, always(refusal(429)), settings=settings) as it:
+            for _ in range(2):
+                await it.holder(honest(LARGE), vouches_for=said or None)
+            it.fetching.stated.note([(CONTENT.digest.hex, SIZE)])
+            assert await it.read_range(CONTENT, SIZE - 50, SIZE) == LARGE[-50:]
+            assert it.held(CONTENT)
+
+    run(story())
+
+
+@pytest.mark.parametrize("is_also_read_whole", [False, True])
+def test_a_registry_without_ranges_sends_the_whole_through_memory(tmp_path: Path, is_also_read_whole: bool) -> None:
+    everything = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE, LARGE
+
+    async def story() -> None:
+        settings = replace(STEADY, spool=SpoolSettings(window_bytes=8 * MIB), plan=PlanSettings(upstream_rest_s=0.05))
+        async with lab(tmp_path, always(*everything), 0, settings) as it:
+            whole = asyncio.create_task(it.read(CONTENT)) if is_also_read_whole else None
+            for start in (5 * MIB, SIZE - 50, 100):
+                assert await it.read_range(CONTENT, start, start + 50) == LARGE[start : start + 50]
+            assert whole is None or await whole == LARGE
 
     run(story())
 

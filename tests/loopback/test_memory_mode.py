@@ -12,7 +12,7 @@ from typing import Self
 import pytest
 
 from mirror.errors import MirrorError, SourceError
-from mirror.settings import FetchSettings, SpoolSettings
+from mirror.settings import FetchSettings, PlanSettings, SpoolSettings
 from mirror.sources.peers.protocol import AVOID_HEADER, ORIGIN_HEADER, ROLE_HEADER
 from tests.loopback.lab import STEADY, before_me, collect, lab, running
 from tests.loopback.nodes import cluster
@@ -217,6 +217,35 @@ def test_several_ranges_at_once_as_containerd_asks_for_them(tmp_path: Path) -> N
                 return body
 
             assert b"".join(await asyncio.gather(*(read(number) for number in range(4)))) == LARGE
+
+    run(story())
+
+
+@pytest.mark.parametrize("is_lazy", [True, False], ids=["a range", "the whole"])
+def test_what_clients_left_behind_keeps_nobody_waiting(tmp_path: Path, is_lazy: bool) -> None:
+    """Upstream is held up with what they asked for, until somebody comes for it, by as many requests as it may get."""
+    left = [(at * MIB, at * MIB + MIB // 2) for at in range(4, 4 + PlanSettings().lazy_lanes)]
+    gate = asyncio.Event()
+
+    async def at_the_gate(start: int, stop: int | None) -> Sequence[Part]:
+        head, body = part(LARGE, start, stop)
+        return [head, gate, body] if start >= left[0][0] and stop is not None else [head, body]
+
+    async def story() -> None:
+        async with lab(tmp_path, at_the_gate, 0, SETTINGS) as it:
+            leaving = []
+            for number, span in enumerate(left, 1):
+                leaving.append(asyncio.create_task(it.read_range(CONTENT, *span)))
+                while len(it.registry.asked) < number:
+                    await asyncio.sleep(0.01)
+            for task in leaving:
+                task.cancel()
+            await asyncio.gather(*leaving, return_exceptions=True)
+            gate.set()
+            if is_lazy:
+                assert await it.read_range(CONTENT, 10, 20) == LARGE[10:20]
+            else:
+                assert await it.read(CONTENT) == LARGE
 
     run(story())
 

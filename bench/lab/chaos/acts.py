@@ -84,6 +84,17 @@ def _kill_and_damage(stage: Stage, fault: Fault) -> Iterator[str]:
 
 
 @contextmanager
+def _kill_and_empty(stage: Stage, fault: Fault) -> Iterator[str]:
+    """The same, and its cache is empty afterwards: what its clients read there was not fetched as a whole yet."""
+    member = stage.members[fault.target]
+    with stage.timeline.during(DOWN, member.name):
+        member.kill()
+        member.empty_cache()
+        yield "killed; its cache is empty"
+        _start(member)
+
+
+@contextmanager
 def _stop(stage: Stage, fault: Fault) -> Iterator[str]:
     """The agent, or upstream, stands still."""
     server = stage.registry if fault.target == UPSTREAM else stage.members[fault.target].agent
@@ -271,6 +282,7 @@ def _move_tag(stage: Stage, fault: Fault) -> Iterator[str]:
 ACTS: Final[Mapping[str, Act]] = {
     "kill": _kill,
     "kill and damage": _kill_and_damage,
+    "kill and empty": _kill_and_empty,
     "stop": _stop,
     "restart": _restart,
     **dict.fromkeys(_LIES, _lie),

@@ -45,7 +45,8 @@ class Member:
             write_hosts(folder / "hosts", f"http://127.0.0.1:{CLIENT_PORT}")
             self._flags += ["--containerd", str(self.containerd.socket)]
             self._flags += ["--containerd-namespace", CONTAINERD_NAMESPACE]
-        self._flags += ["--cache-size", str(TIGHT_CACHE_BYTES if traits.tight else ROOMY_CACHE_BYTES)]
+        cache_bytes = 0 if traits.bare else TIGHT_CACHE_BYTES if traits.tight else ROOMY_CACHE_BYTES
+        self._flags += ["--cache-size", str(cache_bytes)]
         self.agent = self._agent("")
         self.cache.mkdir(parents=True)
 

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from email.parser import BytesParser
 from typing import Final
 
 from testbed.agents import CLIENT_PORT
@@ -24,6 +25,8 @@ PULL: Final = "ctr pull"
 _CHUNK_BYTES: Final = 128 * 1024
 _MANIFEST_MAX_BYTES: Final = 1024 * 1024
 _SHORT_BYTES: Final = 64 * 1024
+_PART_MAX_BYTES: Final = 1_500_000
+"""Bounds each of several ranges, in bytes."""
 
 
 class Failure(Exception):
@@ -65,9 +68,11 @@ def content_question(content: Content, chance: random.Random) -> Question:
     """A question for a manifest or blob: the whole of it, its head, or some range, as clients ask for them."""
     size = len(content.body)
     kinds = {"whole": 4, "head": 2, "middle": 2, "one byte": 2, "last bytes": 2, "open end": 1, "resumed": 3, "slow": 1}
+    kinds |= {"left in the middle": 2, "several ranges": 2}
     kind = chance.choices(list(kinds), list(kinds.values()))[0] if content.kind == "blobs" and size else "whole"
     start = chance.randrange(max(1, size))
-    count = min(size - start, chance.choice([100, 4_000, 100_000, 3_000_000]))
+    count = min(size - start, chance.choice([100, 4_000, 100_000, 3_000_000, 7_000_000]))
+    spans = _apart(size, chance)
     asks: Mapping[str, Callable[[], int]] = {
         "whole": lambda: _read(content, 0, size),
         "head": lambda: _head(content),
@@ -76,9 +81,15 @@ def content_question(content: Content, chance: random.Random) -> Question:
         "last bytes": lambda: _read(content, size - count, size, f"bytes=-{count}"),
         "open end": lambda: _read(content, start, size, f"bytes={start}-", stop=start + _SHORT_BYTES),
         "resumed": lambda: _resumed(content, start),
+        "left in the middle": lambda: _read(
+            content, start, start + count, f"bytes={start}-{start + count - 1}", stop=start + min(count, _SHORT_BYTES)
+        ),
+        "several ranges": lambda: _several(content, spans),
         "slow": lambda: _read(content, 0, size, rest_s=0.002),
     }
     shown = f"{content.kind} {content.hex[:12]} of {size} bytes, {kind} from {start}, {count} bytes"
+    if kind == "several ranges":
+        shown = f"{content.kind} {content.hex[:12]} of {size} bytes, {kind}: {spans}"
     if content.kind == "manifests":
         kind = "manifest"
     return Question(kind, shown, [content], False, asks["whole" if kind == "manifest" else kind])
@@ -181,6 +192,41 @@ def _read(
             if rest_s:
                 time.sleep(rest_s)
     return position - start
+
+
+def _apart(size: int, chance: random.Random) -> list[tuple[int, int]]:
+    """Some ranges of content of a size that do not touch each other, in order."""
+    places = sorted(chance.sample(range(size), min(size, 2 * chance.choice([2, 3, 6]))))
+    spans = list(zip(places[::2], places[1::2], strict=False))
+    return [(start, min(stop, start + _PART_MAX_BYTES)) for start, stop in spans]
+
+
+def _several(content: Content, spans: Sequence[tuple[int, int]]) -> int:
+    """Read several ranges with one request, as podman reads layers of the form zstd:chunked, and check the parts."""
+    if len(spans) < 2:
+        return _read(content, 0, len(content.body))
+    ranges = ",".join(f"{start}-{stop - 1}" for start, stop in spans)
+    with _open("GET", _path(content), f"bytes={ranges}") as answer:
+        _expect(answer, 206, {})
+        body, length = bytearray(), int(answer.headers["Content-Length"])
+        while len(body) < length:
+            try:
+                chunk = answer.read1(_CHUNK_BYTES)
+            except TimeoutError:
+                seen = _fetches_of(content)
+                raise Failure("silence", f"no byte for {SILENCE_S:g} s at {len(body)}; its agent says {seen}") from None
+            if not chunk:
+                raise Failure("short read", f"ended at {len(body)} of {length}")
+            body += chunk
+        head = f"Content-Type: {answer.headers['Content-Type']}\r\n".encode()
+    parts = [part.get_payload(decode=True) for part in BytesParser().parsebytes(head + bytes(body)).walk()][1:]
+    if len(parts) != len(spans):
+        raise Failure(WRONG_HEAD, f"{len(parts)} parts for {len(spans)} ranges")
+    for part, (start, stop) in zip(parts, spans, strict=True):
+        if part != content.body[start:stop]:
+            wrong = start + _first_difference(bytes(part), content.body[start:stop])
+            raise Failure(WRONG_BYTES, f"byte {wrong} of {start} to {stop}", wrong)
+    return sum(stop - start for start, stop in spans)
 
 
 def _tag(library: Library, name: str, *, by_head: bool) -> int:

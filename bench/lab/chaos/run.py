@@ -114,6 +114,7 @@ class Chaos:
         return {
             f"node{number}": Traits(
                 tight=number % 2 == 0,
+                bare=number % 4 == 3 and self._settings.seed % 2 == 1,
                 containerd=containerd and number % 3 == 1,
                 clock=clocks_move() and number % 3 == 2,
             )

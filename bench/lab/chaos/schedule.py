@@ -56,6 +56,7 @@ PROCESS: Final = Lane(
     {
         "kill": (2, 0.5, 5),
         "kill and damage": (3, 0.5, 5),
+        "kill and empty": (2, 0, 1),
         "stop": (4, 0.5, 9),
         "restart": (2, 0, 1),
         "lie about bytes": (3, 6, 20),
@@ -92,11 +93,13 @@ class Traits:
 
     Args:
         tight: whether its cache is small, on a small disk.
+        bare: whether it keeps nothing, so that all passes through its agent's memory.
         containerd: whether it has a containerd.
         clock: whether its agent's clock can be moved.
     """
 
     tight: bool
+    bare: bool
     containerd: bool
     clock: bool
 

@@ -94,7 +94,7 @@ def _nodes(members: Sequence[Member], watch: Watch, upstream_bytes: int) -> Tabl
     rows: list[Mapping[str, Cell]] = []
     for member in members:
         traits = member.traits
-        parts = ["64 MiB cache on a small disk" if traits.tight else "1 GiB cache"]
+        parts = ["64 MiB cache on a small disk" if traits.tight else "no cache" if traits.bare else "1 GiB cache"]
         parts += ["containerd"] if traits.containerd else []
         parts += ["clock moves"] if traits.clock else []
         name = member.name

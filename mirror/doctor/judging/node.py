@@ -238,11 +238,12 @@ def files(facts: NodeFacts, advice: Advice) -> list[Finding]:
     """Whether it may have enough files open."""
     allowed, used = facts.descriptors.allowed, facts.descriptors.used
     says = f"{used:,} of {allowed:,} files and sockets are open"
-    mend = (
-        "systemctl edit skvaller    # [Service] LimitNOFILE=65536, then systemctl restart skvaller"
-        if advice.service is Service.SYSTEMD
-        else "ulimit -Hn 65536 before the agent is started"
-    )
+    mend = {
+        Service.SYSTEMD: "systemctl edit skvaller    # [Service] LimitNOFILE=65536, then systemctl restart skvaller",
+        Service.KUBERNETES: "systemctl edit containerd    # [Service] LimitNOFILE=65536, then systemctl restart "
+        f"containerd; {advice.restart}",
+        Service.BY_HAND: "ulimit -Hn 65536 before the agent is started",
+    }[advice.service]
     if used > _NEARLY_ALL * allowed:
         return [error("files", says, "Connections are refused soon.", mend)]
     if allowed < _FEW_DESCRIPTORS:
@@ -275,7 +276,9 @@ def containerd_socket(address: str, problem: str, others: Sequence[str], advice:
         advice: commands.
     """
     is_forbidden = "denied" in problem.lower()
-    if is_forbidden:
+    if is_forbidden and advice.service is Service.KUBERNETES:  # the pod is root's: SELinux denies it
+        mend = advice.in_chart('podSecurityContext = {"seLinuxOptions": {"type": "spc_t"}}')
+    elif is_forbidden:
         mend = "skvaller install    # gives the unit the right to use it: AmbientCapabilities=CAP_DAC_OVERRIDE"
     elif others:
         mend = advice.set("containerd", others[0])

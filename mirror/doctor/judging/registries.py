@@ -12,6 +12,9 @@ from ..facts import UpstreamFacts
 _FEW: Final = 0.1
 """Share of a registry's requests that are left, below which somebody should look."""
 
+_AUTH: Final = "/etc/skvaller/auth.json"
+"""Where an agent may have its passwords; `docker login` writes such a file."""
+
 _CAUSES: Final[Sequence[tuple[tuple[str, ...], str, str]]] = (
     (
         ("not known", "resolv", "temporary failure", "nodename"),
@@ -60,7 +63,7 @@ def upstream(all_facts: Sequence[UpstreamFacts], advice: Advice) -> list[Finding
             found.append(skipped("upstream", f"{facts.registry} is never asked, as offline says"))
             continue
         found += [_url(facts, it, advice) for it in facts.urls]
-        found += _budgets(facts)
+        found += _budgets(facts, advice)
     return found
 
 
@@ -79,7 +82,7 @@ def _url(facts: UpstreamFacts, it: Looked, advice: Advice) -> Finding:
     mend = command.format(
         host=host.partition(":")[0] if "connect" not in command else host,
         url=it.url,
-        auth=advice.set("upstream-auth", "/etc/skvaller/auth.json"),
+        auth=advice.set("upstream-auth", _AUTH),
         proxy=advice.set("upstream-proxy", "http://PROXY:3128"),
     )
     verdict = Verdict.ERROR if facts.is_named else Verdict.WARNING
@@ -87,11 +90,12 @@ def _url(facts: UpstreamFacts, it: Looked, advice: Advice) -> Finding:
     return Finding("upstream", verdict, f"{which}: {problem}", means + more, mend)
 
 
-def _budgets(facts: UpstreamFacts) -> list[Finding]:
+def _budgets(facts: UpstreamFacts, advice: Advice) -> list[Finding]:
     found = []
+    login = advice.set("upstream-auth", _AUTH)
+    mend = f"skvaller members; docker login; {login}    # an account has pulls of its own"
     for it in facts.budgets:
         whose = f" for {it.source}" if it.source else ""
-        mend = "skvaller members; docker login, then upstream-auth in agent.toml    # an account has pulls of its own"
         if it.wait_s > 0:
             found.append(
                 warning(

@@ -130,6 +130,18 @@ class Flights:
         flights = (flight for flight in self._flights if flight.stop is not None and flight.position < flight.stop)
         return [flight for flight in flights if present.covers(flight.position, flight.stop or 0)]
 
+    def in_the_way(self, needed: RangeSet, present: RangeSet) -> list[Flight]:
+        """Flights to give up if something is needed that none brings: those that nobody needs what they bring next of.
+
+        Where only a part of the blob can be held, their sources wait until a reader comes to their bytes. Whoever asked
+        for them may have gone, and then none does; but they count in the number of requests that may be under way.
+        """
+        coming = RangeSet(*((it.position, it.stop) for it in self._flights if it.stop is not None))
+        if not needed - present - coming:
+            return []
+        end = max(stop for _, stop in needed)
+        return [flight for flight in self._flights if flight.position >= end]
+
     def has(self, source: str, position: int) -> bool:
         """Whether a source has been asked for a byte."""
         mine = (flight for flight in self._flights if flight.source == source)

@@ -23,6 +23,8 @@ class Interest:
         """Whether one of them read ranges by themselves."""
         self.is_whole_wanted = False
         """Whether a client of this node ever wanted the whole, or waits for its digest: then all of it is fetched."""
+        self.do_ranges_need_whole = False
+        """Whether what lazy readers wait for comes, or is vouched for, with the whole alone."""
         self.hints = {Audience.LOCAL: _FIRST_BYTE, Audience.LAZY: _FIRST_BYTE, Audience.MEMBER: _FIRST_BYTE}
         """While the size is not known: the range to ask for on behalf of each; the answer tells the size."""
         self._on_change = on_change
@@ -39,9 +41,9 @@ class Interest:
             self.hints[audience] = hint
 
     def want_whole(self) -> None:
-        """Have all of the blob fetched: nobody but its digest vouches for what lazy readers wait for."""
-        if not self.is_whole_wanted:
-            self.is_whole_wanted = True
+        """Have all of the blob fetched: what lazy readers wait for comes, or is vouched for, in no other way."""
+        if not self.do_ranges_need_whole:
+            self.is_whole_wanted = self.do_ranges_need_whole = True
             self._on_change()
 
     def reserve_bytes(self, settings: SpoolSettings) -> int:

@@ -121,7 +121,6 @@ class Reader:
                     yield cursor.position, front - cursor.position
                     cursor.position = front
                     if backing.is_in_memory:  # the hash may go on, other bytes may be dropped, and more be fetched
-                        self._hasher.wake()
                         self._readers.note_move()
                 else:
                     self._raise_if_over(cursor)
@@ -133,7 +132,6 @@ class Reader:
                     cursor.is_waiting = False
         finally:
             self._readers.stop(cursor)
-            self._hasher.wake()
 
     def _front(self, backing: Backing, cursor: Cursor) -> int:
         """The end of what the reader may have now."""

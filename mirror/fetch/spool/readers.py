@@ -128,6 +128,15 @@ class Readers:
         self._moved.set()
         self._on_change()
 
+    def look_again(self) -> None:
+        """Have everybody who waits look again, whoever fetches included; called now and then, as long as one fetches.
+
+        What a reader may have follows from several things: what has come, who vouches for it, how far the hash is, and
+        where others read. Each change of one wakes whom it concerns; one that did not would hold them up for a moment.
+        """
+        self.wake_all()
+        self.note_move()
+
     async def moved(self) -> None:
         """Wait for the next move."""
         self._moved.clear()
@@ -140,11 +149,6 @@ class Readers:
     def lazy_spans(self) -> list[Span]:
         """What lazy readers need: first `(position, stop)` of each range that is followed, then what comes next."""
         return [*self.spans(Audience.LAZY), *(span for spans in self._coming for span in spans)]
-
-    def heads(self) -> list[int]:
-        """Offsets at which readers on this node wait that want the whole."""
-        local = (cursor for cursor in self._cursors if cursor.audience is Audience.LOCAL)
-        return sorted({cursor.position for cursor in local if cursor.is_waiting})
 
     def waiting(self) -> list[Cursor]:
         """The readers on this node that wait."""

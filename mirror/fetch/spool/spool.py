@@ -47,7 +47,14 @@ class Spool:
         self.content = content
         self.size: int | None = None
         """In bytes; None until `open`."""
-        self.readers = Readers(on_change)
+        self.hasher = hasher = Hasher(settings, content.digest.algorithm)
+        """Hashes what has arrived; it has the proof when all of it was hashed."""
+
+        def moved() -> None:
+            hasher.wake()  # in memory it waits for readers, as they wait for it
+            on_change()
+
+        self.readers = Readers(moved)
         """Everybody who has joined."""
         self.idle: asyncio.Event = self.readers.idle
         """Set while nobody reads."""
@@ -58,8 +65,6 @@ class Spool:
         self._arrival = Arrival()
         self.present: RangeSet = self._arrival.present
         """Bytes that are in the file."""
-        self.hasher = Hasher(settings, content.digest.algorithm)
-        """Hashes what has arrived; it has the proof when all of it was hashed."""
         self.vouching = Vouching(senders, self.readers.wake_at)
         """Says which bytes clients of this node may have by now."""
 
@@ -103,9 +108,9 @@ class Spool:
         if backing is None:
             return self.interest.first_demand(self.readers.joined)
         lazy = self.readers.lazy_spans()
-        if self.interest.is_whole_wanted and backing.holds_all:
+        if self.interest.do_ranges_need_whole or (self.interest.is_whole_wanted and backing.holds_all):
             local += lazy
-        waiting = (cursor for cursor in self.readers.waiting() if cursor.audience is Audience.LOCAL)
+        waiting = [cursor for cursor in self.readers.waiting() if cursor.audience is Audience.LOCAL]
         waits_for_hash = any(cursor.start == 0 for cursor in waiting)  # in memory: see `Reader`
         is_awaited = self.readers.is_whole_awaited(Audience.LOCAL) or self.readers.is_whole_awaited(Audience.LAZY)
         if is_awaited or waits_for_hash:
@@ -116,7 +121,7 @@ class Spool:
             backing.local_demand(local, self.hasher.position, is_whole_wanted=self.interest.is_whole_wanted),
             backing.member_demand(members, len(local)),
             self.present,
-            self.readers.heads(),
+            sorted({cursor.position for cursor in waiting}),
             backing.lazy_demand(lazy),
         )
 

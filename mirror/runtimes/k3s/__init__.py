@@ -128,7 +128,7 @@ class K3s:
             yield (
                 f"embedded-registry is on: {its.title} asks its own mirror (127.0.0.1:{its.registry_port}) before this "
                 f"agent, for every registry under mirrors, and has port {_P2P_PORT} on each node: the agent needs "
-                "another one there, as in --peer 0.0.0.0:5002. To have one mirror only, set it to false on the servers"
+                "another one there, as in --peer 0.0.0.0:5011. To have one mirror only, set it to false on the servers"
             )
         if urlsplit(wanted.url).port in (its.registry_port, _P2P_PORT if settings.is_embedded else None):
             yield f"{wanted.url} is a port of {its.title} itself; give the agent another one with --listen"

@@ -10,6 +10,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 from ...errors import Reason, UpstreamError, UpstreamRateLimited, UpstreamUnknown
 from ...settings import UpstreamSettings
@@ -149,8 +150,10 @@ class Authorizer:
             return await self._fetch_token(party, challenge, credential)
         if isinstance(credential, Password):
             return _basic(credential), self._settings.basic_s
+        host = urlsplit(party.registry.url).netloc
         raise UpstreamError(
-            Reason.AUTH, f"{party.registry.name} wants a user and password: add them to the file of --upstream-auth"
+            Reason.AUTH,
+            f"{party.registry.name} wants a user and password: add an entry for {host} to the file of --upstream-auth",
         )
 
     async def _fetch_token(self, party: Party, challenge: Bearer, credential: Credential | None) -> tuple[str, float]:

@@ -1,11 +1,13 @@
-"""The runtime's own content as a store: read-only, through containerd's gRPC API and its content directory.
+"""The runtime's own content as a store, through containerd's gRPC API and its content directory.
 
-containerd says what it holds; the bytes are read directly from its files. This needs the optional extra
-`skvaller[containerd]`; without it, importing this package raises ConfigError.
+containerd says what it holds; the bytes are read directly from its files. Nothing is written but leases, which keep
+what is being pulled from being collected. This needs the optional extra `skvaller[containerd]`; without it, importing
+this package raises ConfigError.
 
-    store ──> client ──> messages
-      ├─────> relist
-      └─────> folder, tags
+    store ──> leases ──> client ──> messages
+      │          └─────> trees
+      ├─────> connection, relist
+      └─────> folder, sources, tags
 """
 
 from ...errors import ConfigError

@@ -1,7 +1,8 @@
 """The calls that a reader of containerd's store makes, over gRPC on containerd's unix socket.
 
-Every call names the namespace in its metadata. Every call but the stream of events has a deadline. An error of the
-transport, of containerd or of an answer is a ContainerdError: the caller waits a while, and begins anew.
+They read, but for those about leases: these are the only ones that write. Every call names the namespace in its
+metadata. Every call but the stream of events has a deadline. An error of the transport, of containerd or of an answer
+is a ContainerdError: the caller waits a while, and begins anew, unless it is Refused.
 
 Source: containerd, api/services/*/v1; docs/namespaces.md for the metadata header.
 """
@@ -12,15 +13,36 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from ...grpc_call import READ_BYTES, Call, CallFailed
+from ...grpc_call import READ_BYTES, Call, CallFailed, Status
 from ...settings import ContainerdSettings
-from .messages import Blob, Event, Image, decode_blobs, decode_event, decode_images, decode_plugins, encode_request
+from .messages import (
+    Blob,
+    Event,
+    Image,
+    Lease,
+    decode_blobs,
+    decode_event,
+    decode_images,
+    decode_leases,
+    decode_plugins,
+    encode_lease,
+    encode_request,
+    encode_resource,
+)
 
 _SERVICES: Final = "containerd.services"
 
 
 class ContainerdError(Exception):
     """containerd cannot be reached, refused a call, or gave an answer that cannot be read; one line for the log."""
+
+
+class Refused(ContainerdError):
+    """containerd answers, but does not do what it was asked: it does not know the call, or may not, or cannot."""
+
+
+_LOST: Final = (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED, Status.CANCELLED)
+"""How a call ends that containerd did not answer."""
 
 
 class Client:
@@ -40,7 +62,8 @@ class Client:
     async def content_root(self) -> Path:
         """Ask in which folder the content store keeps its files."""
         with _translated():
-            answer = await self._unary("introspection.v1.Introspection/Plugins", "type==io.containerd.content.v1")
+            stores = encode_request(("type==io.containerd.content.v1",))
+            answer = await self._unary("introspection.v1.Introspection/Plugins", stores)
             roots = [plugin.exports["root"] for plugin in decode_plugins(answer) if "root" in plugin.exports]
         if not roots:
             raise ContainerdError("its content store names no root folder")
@@ -55,7 +78,7 @@ class Client:
         """List the namespace's committed content, about a hundred at a time."""
         timeout_s = self._settings.call_timeout_s
         with _translated():
-            async with aclosing(self._answers("content.v1.Content/List", timeout_s=timeout_s)) as answers:
+            async with aclosing(self._answers("content.v1.Content/List", b"", timeout_s)) as answers:
                 async for answer in answers:
                     yield decode_blobs(answer)
 
@@ -64,17 +87,37 @@ class Client:
 
         containerd does not tell when the subscription begins, so the first events may be missed.
         """
-        topics = f'namespace=={self._namespace},topic~="^/(images|content)/"'
+        topics = encode_request((f'namespace=={self._namespace},topic~="^/(images|content)/"',))
         with _translated():
-            async with aclosing(self._answers("events.v1.Events/Subscribe", topics, timeout_s=None)) as answers:
+            async with aclosing(self._answers("events.v1.Events/Subscribe", topics, None)) as answers:
                 async for answer in answers:
                     yield decode_event(answer)
 
-    async def _unary(self, method: str, *filters: str) -> bytes:
+    async def leases(self, label: str) -> list[Lease]:
+        """List the leases of the namespace that have some label."""
+        with _translated():
+            return decode_leases(await self._unary("leases.v1.Leases/List", encode_request((f'labels."{label}"',))))
+
+    async def create_lease(self, lease: Lease) -> None:
+        """Create a lease; it keeps nothing yet."""
+        with _translated():
+            await self._unary("leases.v1.Leases/Create", encode_lease(lease))
+
+    async def add_content(self, lease_id: str, digest: str) -> None:
+        """Have a lease keep some content, whether that is here or not."""
+        with _translated():
+            await self._unary("leases.v1.Leases/AddResource", encode_resource(lease_id, digest))
+
+    async def delete_lease(self, lease_id: str) -> None:
+        """Delete a lease; containerd collects soon what only that kept."""
+        with _translated():
+            await self._unary("leases.v1.Leases/Delete", encode_lease(Lease(lease_id, {})))
+
+    async def _unary(self, method: str, request: bytes = b"") -> bytes:
         """The one message that answers a call."""
         found: bytes | None = None
         timeout_s = self._settings.call_timeout_s
-        async with aclosing(self._answers(method, *filters, timeout_s=timeout_s)) as answers:
+        async with aclosing(self._answers(method, request, timeout_s)) as answers:
             async for answer in answers:
                 if found is not None:
                     raise ContainerdError(f"it answers {method} by several messages")
@@ -83,11 +126,11 @@ class Client:
             raise ContainerdError(f"it answers {method} by no message")
         return found
 
-    async def _answers(self, method: str, *filters: str, timeout_s: float | None) -> AsyncGenerator[bytes, None]:
+    async def _answers(self, method: str, request: bytes, timeout_s: float | None) -> AsyncGenerator[bytes, None]:
         """Make a call, and give the messages that answer it as they come."""
         call = Call(
             f"{_SERVICES}.{method}",
-            encode_request(filters),
+            request,
             metadata=[("containerd-namespace", self._namespace)],
             timeout_s=timeout_s,
             message_bytes_max=self._settings.answer_bytes_max,
@@ -116,5 +159,7 @@ def _translated() -> Iterator[None]:
         raise ContainerdError("it does not answer in time") from None
     except OSError as error:
         raise ContainerdError(f"its socket: {error.strerror or error}") from None
-    except (CallFailed, ValueError) as error:
+    except CallFailed as failed:
+        raise (ContainerdError if failed.status in _LOST else Refused)(str(failed)) from None
+    except ValueError as error:
         raise ContainerdError(str(error)) from None

@@ -1,13 +1,15 @@
-"""The dozen protobuf fields of containerd's API that a reader of its store needs, as plain values.
+"""The protobuf fields of containerd's API that a reader of its store needs, as plain values.
 
 Field numbers never change within containerd's v1 API, from 1.0 to 2.x, and fields that are not named here are skipped.
 
-Source: containerd, api/services/{images,content,events,introspection}/v1/*.proto, api/types/{descriptor,event}.proto.
+Source: containerd, api/services/{images,content,events,introspection,leases}/v1/*.proto, and
+api/types/{descriptor,event}.proto.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from ...protobuf import Fields, encoded
 
@@ -15,6 +17,9 @@ T = TypeVar("T")
 
 _SOURCE_LABEL = "containerd.io/distribution.source."
 """Begins the labels that say under which names content was pulled. Source: containerd, pkg/labels."""
+_CONTENT_LABEL: Final = re.compile(r"containerd\.io/gc\.ref\.content(?:[./].*)?")
+"""The labels of a manifest or an index that name content which is kept with it. Source: containerd,
+docs/garbage-collection.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +45,13 @@ class Blob:
         digest: as text; not checked.
         size: in bytes.
         sources: registries, and repositories of each with commas between, of images that name it; not checked.
+        refers_to: digests of what is kept with it; not checked.
     """
 
     digest: str
     size: int
     sources: tuple[tuple[str, str], ...] = ()
+    refers_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +71,31 @@ class Plugin:
     exports: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What keeps content from containerd's garbage collection, and when that ends, as its labels say."""
+
+    id: str
+    labels: Mapping[str, str]
+
+
 def encode_request(filters: Sequence[str]) -> bytes:
     """Write a request for everything that one of the filters matches; without filters, for everything.
 
-    Every request that is made here has this one shape. Source: containerd, pkg/filters.
+    Every request that lists has this one shape. Source: containerd, pkg/filters.
     """
     return b"".join(encoded(1, each) for each in filters)
+
+
+def encode_lease(lease: Lease) -> bytes:
+    """Write a lease: a request to create it, or, without labels, to delete it."""
+    labels = (encoded(3, encoded(1, key) + encoded(2, value)) for key, value in lease.labels.items())
+    return encoded(1, lease.id) + b"".join(labels)
+
+
+def encode_resource(lease_id: str, digest: str) -> bytes:
+    """Write a request to have a lease keep some content."""
+    return encoded(1, lease_id) + encoded(2, encoded(1, digest) + encoded(2, "content"))
 
 
 def decode_images(payload: bytes) -> list[Image]:
@@ -87,6 +113,13 @@ def decode_plugins(payload: bytes) -> list[Plugin]:
     return _decode("PluginsResponse", payload, lambda answer: [_plugin(each) for each in answer.messages(1)])
 
 
+def decode_leases(payload: bytes) -> list[Lease]:
+    """Read a ListResponse of leases."""
+    return _decode(
+        "ListResponse", payload, lambda answer: [Lease(each.text(1), each.entries(3)) for each in answer.messages(1)]
+    )
+
+
 def decode_event(payload: bytes) -> Event:
     """Read an Envelope, one of a stream; its content is not read."""
     return _decode("Envelope", payload, lambda envelope: Event(envelope.text(2), envelope.text(3)))
@@ -100,7 +133,8 @@ def _image(image: Fields) -> Image:
 def _blob(info: Fields) -> Blob:
     labels = info.entries(5)
     sources = [(key.removeprefix(_SOURCE_LABEL), labels[key]) for key in labels if key.startswith(_SOURCE_LABEL)]
-    return Blob(info.text(1), info.number(2), tuple(sources))
+    refers_to = [value for key, value in labels.items() if _CONTENT_LABEL.fullmatch(key)]
+    return Blob(info.text(1), info.number(2), tuple(sources), tuple(refers_to))
 
 
 def _plugin(plugin: Fields) -> Plugin:

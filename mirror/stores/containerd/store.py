@@ -2,10 +2,8 @@
 
 Events only say that something changed. What containerd holds is always read from a full listing, and compared with what
 was known. So a missed event costs time, but nothing becomes wrong. While containerd is away the store keeps what it
-knows, for the files stay readable; when containerd is back, everything is listed and checked again.
-
-    connecting ──listed──> connected ──error──> disconnected ──listed──> connected
-         └──────error──────────────────────────────^
+knows, for the files stay readable; when containerd is back, everything is listed and checked again. What a lease alone
+keeps is listed like everything else, and so it is served until containerd has collected it.
 """
 
 import asyncio
@@ -16,7 +14,6 @@ import os
 import random
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
@@ -28,10 +25,13 @@ from ...settings import ContainerdSettings
 from .. import Held, Listener, Tag
 from ..checking import Checker, FileChecks, Findings, Identity, Nowhere
 from .client import Client, ContainerdError
+from .connection import Connection
 from .folder import ContentFolder
+from .leases import Leases
 from .relist import RelistSchedule
 from .sources import Sources
 from .tags import tags_of
+from .trees import Trees
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +42,8 @@ _NAMESPACE_MAX_CHARACTERS: Final = 76
 """containerd, pkg/identifiers: the longest name that it accepts."""
 
 
-class _Connection(Enum):
-    CONNECTING = auto()
-    CONNECTED = auto()
-    DISCONNECTED = auto()
-
-
 class ContainerdStore:
-    """Serves what one namespace of a running containerd holds; read-only.
+    """Serves what one namespace of a running containerd holds. It reads, and takes leases, but changes nothing else.
 
     Args:
         address: containerd's gRPC socket: an absolute path, or a URL `unix:///path`.
@@ -89,8 +83,9 @@ class ContainerdStore:
         self._tags: dict[Reference, Tag] = {}
         self._listener: Listener | None = None
         self._task: asyncio.Task[None] | None = None
-        self._tried = asyncio.Event()
-        self._connection = _Connection.CONNECTING
+        self._connection = Connection(self._socket, namespace)
+        self.leases = Leases(lambda digest: digest in self._sizes, self._settings.leases)
+        """Keep in containerd what is being taken from here."""
         self._unreadable = False
         findings = Findings(self._found_corrupt, self._found_failing)
         self._checker = Checker(findings, Nowhere(), self._settings.checks)
@@ -104,7 +99,7 @@ class ContainerdStore:
     @property
     def connected(self) -> bool:
         """Whether containerd answers. If not, the store serves what it knew last."""
-        return self._connection is _Connection.CONNECTED
+        return self._connection.is_up
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -115,9 +110,7 @@ class ContainerdStore:
         """Begin to follow containerd. If it answers in time, return when what it holds has been reported."""
         self._listener = listener
         self._task = asyncio.create_task(self._run(), name=f"containerd {self._socket}")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.start_patience_s):
-                await self._tried.wait()
+        await self._connection.tried(self._settings.start_patience_s)
 
     async def close(self) -> None:
         """Stop. Nothing is served any more."""
@@ -125,9 +118,10 @@ class ContainerdStore:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
+        await self._release()
         await self._checker.close()
         self._listener = None
-        self._connection = _Connection.CONNECTING
+        self._connection.closed()
         self._sizes, self._tags = {}, {}
 
     def open(self, digest: Digest) -> Held | None:
@@ -165,7 +159,7 @@ class ContainerdStore:
                 try:
                     await self._follow(Client(self._socket, self._namespace, self._settings))
                 except* ContainerdError as lost:
-                    self._become_disconnected(lost.exceptions[0])
+                    self._connection.note_lost(lost.exceptions[0], self.counts)
                 if now() - began_at > self._settings.backoff_max_s:
                     backoff_s = self._settings.backoff_min_s
                 await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))
@@ -174,13 +168,27 @@ class ContainerdStore:
             log.exception("containerd store stopped address=%s", self._socket)
 
     async def _follow(self, client: Client) -> None:
-        """List once, and then whenever a listing is due, until the connection fails. Never returns."""
+        """List once, and then whenever a listing is due, and keep what is taken, until the connection fails."""
         self._folder = ContentFolder(await client.content_root())
         schedule = RelistSchedule(asyncio.get_running_loop().time(), self._settings)
         changed = asyncio.Event()
+
+        def may_be_gone() -> None:
+            schedule.note_change(asyncio.get_running_loop().time())
+            changed.set()
+
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_watch(client, schedule, changed))
             tasks.create_task(self._keep_listing(client, schedule, changed))
+            tasks.create_task(self.leases.keep(client, may_be_gone))
+
+    async def _release(self) -> None:
+        """End what is kept for others, if containerd answers in time."""
+        if not self.leases or not self._connection.is_up:
+            return
+        with contextlib.suppress(ContainerdError, TimeoutError):
+            async with asyncio.timeout(self._settings.leases.release_s):
+                await self.leases.release(Client(self._socket, self._namespace, self._settings))
 
     async def _keep_listing(self, client: Client, schedule: RelistSchedule, changed: asyncio.Event) -> None:
         now = asyncio.get_running_loop().time
@@ -191,7 +199,7 @@ class ContainerdStore:
             if now() - checked_at >= self._settings.regardless_s:  # a file may have been cut since
                 checked, checked_at = {}, now()
             await self._list(client, checked)
-            self._become_connected()
+            self._connection.note_listed(self.counts)
             checked = self._sizes
             while (wait_s := schedule.due_at - now()) > 0:
                 with contextlib.suppress(TimeoutError):
@@ -211,6 +219,7 @@ class ContainerdStore:
         self._dropped.clear()
         images = await client.images()
         listed: dict[Digest, int] = {}
+        refers_to: dict[Digest, tuple[str, ...]] = {}
         with self.sources.listing() as takes:
             async for blobs in client.blobs():
                 for blob in blobs:
@@ -218,6 +227,8 @@ class ContainerdStore:
                         digest = Digest.parse(blob.digest)
                         if takes(digest, blob):
                             listed[digest] = blob.size
+                            if blob.refers_to:
+                                refers_to[digest] = blob.refers_to
         sizes = {digest: size for digest, size in listed.items() if checked.get(digest) == size}
         fresh = {digest: size for digest, size in listed.items() if digest not in sizes}
         opened, errors = await asyncio.to_thread(self._folder.openable, fresh, dict(self._corrupt))
@@ -229,6 +240,7 @@ class ContainerdStore:
         self._corrupt = {digest: identity for digest, identity in self._corrupt.items() if digest in listed}
         self._note_readable(bool(sizes), next(iter(errors.values()), None))
         self._become(sizes, tags_of(images, listed))
+        self.leases.listed(Trees((image.target for image in images), refers_to, sizes))
 
     def _drop(self, digest: Digest, error: OSError) -> None:
         """Stop holding a blob that does not open; the next listing tries it again."""
@@ -266,28 +278,6 @@ class ContainerdStore:
             self._listener.vanished(vanished)
         if appeared := after - before:
             self._listener.appeared(appeared)
-
-    def _become_connected(self) -> None:
-        if self._connection is not _Connection.CONNECTED:
-            log.info(
-                "containerd connected address=%s namespace=%s blobs=%d tags=%d",
-                self._socket,
-                self._namespace,
-                *self.counts,
-            )
-        self._connection = _Connection.CONNECTED
-        self._tried.set()
-
-    def _become_disconnected(self, error: Exception) -> None:
-        if self._connection is not _Connection.DISCONNECTED:
-            log.warning(
-                "containerd not connected, trying on address=%s error=%s blobs=%d tags=%d",
-                self._socket,
-                error,
-                *self.counts,
-            )
-        self._connection = _Connection.DISCONNECTED
-        self._tried.set()
 
     def _note_readable(self, readable: bool, error: OSError | None) -> None:
         """Log once that content cannot be read, and once that it can be read again."""

@@ -9,7 +9,8 @@ from mirror.cluster.homes import piece_size
 from mirror.settings import PlanSettings
 from testbed.images import Image
 from testbed.network import MBIT
-from testbed.nodes import Node
+from testbed.nodes import CONTAINERD_NAMESPACE, Node
+from testbed.processes import run, wait_until
 from testbed.registry import Registry
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
@@ -51,6 +52,34 @@ def test_an_image_tagged_by_hand_on_one_host_is_pulled_on_the_other(
     assert b.has(image)
     assert b.agent.sources(image.layers[0]) == {"a": image.size(image.layers[0])}
     assert {access.status for access in upstream.accesses("HEAD", "nginx-not-exist")} == {404}
+
+
+def test_an_image_that_is_removed_while_the_other_host_pulls_it_comes_whole_and_is_gone_then(
+    start_node: Callable[..., Node], upstream: Registry, make_image: Callable[..., Image]
+) -> None:
+    upstream.stop()
+    a = start_node("a", flags=["--log-level", "debug"])
+    b = start_node("b", a)
+    image = make_image(BY_HAND, [2 * MEGABYTE] * 6)
+    a.import_image(image)
+    b.agent.until_found(BY_HAND, "a")
+    a.host.limit_sent(40 * MBIT)
+
+    with ThreadPoolExecutor(1) as background:
+        one_by_one = b.containerd.pull_command(BY_HAND, b.hosts_dir, parallel=1)
+        pull = background.submit(run, one_by_one, netns=b.host.netns)
+        b.agent.until_received(image.layers[0], "a", 1)
+        wait_until(lambda: 'msg="containerd keeps"' in a.agent.output, "a lease")
+        a.containerd.remove_images(BY_HAND, namespace=CONTAINERD_NAMESPACE)
+        assert not b.has(image)
+        pull.result(60)
+
+    assert b.has(image)
+    assert [b.agent.sources(digest) for digest in image.layers] == [{"a": image.size(it)} for it in image.layers]
+    assert len(a.containerd.leases(namespace=CONTAINERD_NAMESPACE)) == 1
+    a.agent.stop()
+    wait_until(lambda: not a.containerd.contents(namespace=CONTAINERD_NAMESPACE), "containerd to collect the image")
+    assert a.containerd.leases(namespace=CONTAINERD_NAMESPACE) == []
 
 
 def test_an_image_that_both_hosts_pull_leaves_upstream_once(a: Node, b: Node, upstream: Registry, app: Image) -> None:

@@ -1,7 +1,12 @@
 """Which commands an operator is told, by what starts the agents."""
 
-import pytest
+import re
+from pathlib import Path
 
+import pytest
+import yaml
+
+from mirror.config import SETTINGS
 from mirror.doctor.advice import Advice
 from mirror.service import Service
 
@@ -23,3 +28,36 @@ def test_doctor_names_the_pod_of_the_node_and_no_unit() -> None:
 
 def test_without_a_unit_the_command_itself_is_named() -> None:
     assert Advice(service=Service.BY_HAND, config="/x.toml").start == "skvaller agent --config /x.toml"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "told"),
+    [
+        ("cache-size", "5GiB", 'agent.cacheSize = "5GiB"'),
+        ("offline", ["all"], 'agent.offline = ["all"]'),
+        ("peer", "IP:OTHER-PORT", "network.ports.peer = OTHER-PORT"),
+        ("upstream-proxy", "http://PROXY:3128", 'agent.settings.upstream-proxy = "http://PROXY:3128"'),
+        (
+            "name",
+            "ANOTHER-NAME",
+            '[{"name": "SKVALLER_NAME", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]',
+        ),
+    ],
+)
+def test_in_a_pod_doctor_names_the_charts_value_and_no_file(setting: str, value: str | list[str], told: str) -> None:
+    command = Advice(service=Service.KUBERNETES, name="n1").set(setting, value)
+    assert command.startswith("in the chart's values, set ")
+    assert told in command
+    assert command.endswith("then helm upgrade")
+    assert "agent.toml" not in command
+
+
+def test_each_value_that_doctor_names_is_one_of_the_chart() -> None:
+    chart = Path(__file__).parents[3] / "deploy" / "chart" / "skvaller"
+    for setting in SETTINGS:
+        command = Advice(service=Service.KUBERNETES).set(setting.name, "1.2.3.4:5")
+        below = yaml.safe_load((chart / "values.yaml").read_text())
+        for part in re.findall(r"set ([\w.]+)", command)[0].split("."):
+            if part == "settings":
+                break  # operators fill it
+            below = below[part]

@@ -80,6 +80,9 @@ too. An address in brackets may be of either family.
 - {name: SKVALLER_PEER, value: "[$(POD_ADDRESS)]:{{ $ports.peer }}"}
 - {name: SKVALLER_GOSSIP, value: "[$(POD_ADDRESS)]:{{ $ports.gossip }}"}
 - {name: SKVALLER_METRICS, value: "[$(POD_ADDRESS)]:{{ $ports.metrics }}"}
+{{- if eq .Values.network.mode "hostPort" }}
+- {name: SKVALLER_LISTEN, value: "127.0.0.1:{{ $ports.client }},[$(POD_ADDRESS)]:{{ $ports.client }}"}
+{{- end }}
 - {name: SKVALLER_CONFIG, value: /etc/skvaller/agent.toml}
 - {name: SKVALLER_AGENT, value: "http://127.0.0.1:{{ $ports.client }}"}
 {{- end -}}

@@ -14,10 +14,12 @@
   | toJson -}}
 {{- end -}}
 
-{{/* The address at which the runtime asks the agent. */}}
+{{/* The address at which the runtime asks the agent. One in brackets may be of either family. */}}
 {{- define "skvaller.client" -}}
 {{- if and (eq .Values.network.mode "hostPort") (not .Values.network.hostIP) -}}
-http://$(HOST_ADDRESS):{{ .Values.network.ports.client }}
+http://[$(HOST_ADDRESS)]:{{ .Values.network.ports.client }}
+{{- else if and (eq .Values.network.mode "hostPort") (contains ":" .Values.network.hostIP) -}}
+http://[{{ .Values.network.hostIP }}]:{{ .Values.network.ports.client }}
 {{- else if eq .Values.network.mode "hostPort" -}}
 http://{{ .Values.network.hostIP }}:{{ .Values.network.ports.client }}
 {{- else -}}

@@ -44,9 +44,7 @@
 {{- $domain := trimSuffix "." $values.network.clusterDomain -}}
 {{- $service := printf "%s-gossip.%s.svc.%s.:%v" (include "skvaller.fullname" $root) (include "skvaller.namespace" $root) $domain $values.network.ports.gossip -}}
 {{- $_ := set $settings "join" (concat (list $service) $values.join) -}}
-{{- if eq $values.network.mode "hostPort" -}}
-{{- $_ := set $settings "listen" (list (printf "0.0.0.0:%v" $values.network.ports.client)) -}}
-{{- else -}}
+{{- if ne $values.network.mode "hostPort" -}}
 {{- $_ := set $settings "listen" (list (printf "127.0.0.1:%v" $values.network.ports.client)) -}}
 {{- end -}}
 {{- $settings = mergeOverwrite $settings (deepCopy $values.agent.settings) (deepCopy (index . 1)) -}}

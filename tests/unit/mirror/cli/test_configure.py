@@ -75,12 +75,26 @@ def test_a_dry_run_writes_nothing(root: Path) -> None:
         (["--registry", "registry.lab"], 0, 'upstream = ["registry.lab=https://registry.lab"]'),
         (["--agent", "unix:/run/a.sock"], 2, "give HOST:PORT"),
         (["--agent", "http://a:5000/v2"], 2, "give HOST:PORT"),
+        (["--agent", "http://[10.0.0.1]"], 2, "give HOST:PORT"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(root: Path, words: list[str], status: int, said: str) -> None:
     shown = invoked("configure", root, *words)
     assert shown.exit_code == status, shown.output
     assert said in shown.output
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ("[10.0.0.1]:5000", "http://10.0.0.1:5000"),
+        ("http://[fd00::1]:5000", "http://[fd00::1]:5000"),
+        ("http://10.0.0.1", "http://10.0.0.1"),
+    ],
+)
+def test_an_address_of_either_family_may_stand_in_brackets(root: Path, given: str, asked: str) -> None:
+    shown = invoked("configure", root, "--agent", given, "--dry-run", "--json")
+    assert json.loads(shown.stdout)["agent"] == asked
 
 
 def test_a_host_without_a_runtime_is_told_which_there_are(root: Path) -> None:

@@ -16,6 +16,7 @@ class Passing:
 
     async def evict(self) -> None:
         self.evicted.append("yes")
+        await asyncio.sleep(0)  # it takes a moment to end
 
 
 def test_beyond_the_bound_nothing_is_admitted_while_all_are_read() -> None:
@@ -43,6 +44,16 @@ def test_one_that_nobody_reads_is_evicted_and_first_one_that_only_members_asked_
         assert await budget.admit(Passing())
         assert (read.evicted, idle.evicted) == ([], ["yes"])
         assert not await budget.admit(Passing())
+
+    asyncio.run(story())
+
+
+def test_two_that_come_at_once_do_not_both_take_the_place_of_one() -> None:
+    async def story() -> None:
+        budget = MemoryBudget(1)
+        assert await budget.admit(Passing(is_idle=True))
+        assert sorted(await asyncio.gather(budget.admit(Passing()), budget.admit(Passing()))) == [False, True]
+        assert len(budget) == 1
 
     asyncio.run(story())
 

@@ -50,7 +50,7 @@ def test_the_embedded_registry_is_another_one(tmp_path: Path) -> None:
     text = 'mirrors:\n  "*":\n    endpoint:\n      - https://127.0.0.1:6443/v2\n'
     done = change(tmp_path, {REGISTRIES: text, SETTINGS: "embedded-registry: true\n"})
     assert done.files[REGISTRIES].text == text.replace("      - h", f'      - "{URL}"\n      - h')
-    assert "--peer 0.0.0.0:5002" in done.notes[0]
+    assert "--peer 0.0.0.0:5011" in done.notes[0]
     own = change(tmp_path, {}, Wanted("http://127.0.0.1:6443", ("docker.io",)))
     assert any("http://127.0.0.1:6443 is a port of K3s itself" in note for note in own.notes)
 

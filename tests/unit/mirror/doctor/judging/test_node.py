@@ -8,6 +8,7 @@ from mirror.doctor import Verdict
 from mirror.doctor.advice import Advice
 from mirror.doctor.facts import Descriptors, Disk, NodeFacts, Way
 from mirror.doctor.judging import node
+from mirror.service import Service
 
 ADVICE = Advice(config="/etc/skvaller/agent.toml")
 DISK = Disk("/var/lib/skvaller", 100 << 30, 200 << 30, 1 << 20)
@@ -96,6 +97,16 @@ def test_a_cache_that_keeps_nothing_is_an_error_unless_it_is_to() -> None:
 def test_few_descriptors_are_a_warning_and_none_left_an_error() -> None:
     assert node.files(replace(ME, descriptors=Descriptors(1024, 20)), ADVICE)[0].verdict is Verdict.WARNING
     assert node.files(replace(ME, descriptors=Descriptors(65536, 65000)), ADVICE)[0].verdict is Verdict.ERROR
+
+
+def test_in_a_pod_nothing_is_told_of_a_unit_of_the_agent() -> None:
+    advice = Advice(service=Service.KUBERNETES, name="n1")
+    few = replace(ME, descriptors=Descriptors(1024, 20))
+    forbidden = replace(ME, containerd="/run/x.sock", containerd_way=Way(None, "Permission denied"))
+    (files,), (socket,) = node.files(few, advice), node.containerd(forbidden, [], advice)
+    assert files.command.startswith("systemctl edit containerd ")
+    assert "spec.nodeName=n1" in files.command
+    assert socket.command.startswith("in the chart's values, set podSecurityContext = ")
 
 
 def test_a_socket_that_is_missing_or_forbidden_has_its_own_command() -> None:

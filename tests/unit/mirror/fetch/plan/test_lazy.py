@@ -153,3 +153,23 @@ def test_bridges_cost_no_more_than_their_share(gaps: list[Span], share: float) -
 
 def test_a_large_hole_is_not_bridged_and_a_small_one_is() -> None:
     assert list(bridged([(0, 100), (105, 200), (300, 310)], 1 / 16)) == [(0, 200), (300, 310)]
+
+
+def test_what_nobody_comes_for_gives_way_to_what_is_needed() -> None:
+    """Where memory holds a part of the blob, a source waits for a reader to come to its bytes; and who asked may go."""
+    plan = plan_of([], ring=["me"])
+    ends = [(at * MEBIBYTE, at * MEBIBYTE + 10) for at in range(8, 8 + SETTINGS.lazy_lanes)]
+    left = asked(plan, *ends)
+    assert len(left) == SETTINGS.lazy_lanes
+
+    def in_the_way(*lazy: Span) -> list[Flight]:
+        return plan.flights.in_the_way(RangeSet(*lazy), RangeSet())
+
+    assert not in_the_way(), "nothing is needed: somebody may come back"
+    assert not in_the_way(ends[3]), "what is needed comes"
+    assert not asked(plan, (0, 100), ends[3])
+    assert in_the_way((0, 100), ends[3]) == left[4:]
+    for flight in left[4:]:
+        plan.cancelled(flight, 0.0)
+    assert shown(asked(plan, (0, 100), ends[3])) == [(UPSTREAM, 0, 100)]
+    assert not in_the_way((0, 100), ends[3])

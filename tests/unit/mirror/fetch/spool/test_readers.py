@@ -53,16 +53,30 @@ def test_spans_are_of_those_that_follow_a_range_now(readers: Readers, told: list
     assert readers.spans(Audience.LOCAL) == []
 
 
-def test_heads_are_where_readers_of_this_node_wait_lowest_first(readers: Readers) -> None:
+def test_who_waits_on_this_node(readers: Readers) -> None:
     for audience, position, is_waiting in (
         (Audience.LOCAL, 30, True),
-        (Audience.LOCAL, 10, True),
-        (Audience.LOCAL, 10, True),
+        (Audience.LAZY, 10, True),
         (Audience.LOCAL, 5, False),
         (Audience.MEMBER, 1, True),
     ):
         readers.start(Cursor(audience, position, 100, is_waiting=is_waiting))
-    assert readers.heads() == [10, 30]
+    assert [cursor.position for cursor in readers.waiting()] == [30, 10]
+
+
+def test_all_look_again_who_wait_for_a_cursor_or_a_move(readers: Readers, told: list[None]) -> None:
+    cursor = Cursor(Audience.LAZY, 3, 100, is_waiting=True)
+    readers.start(cursor)
+
+    async def story() -> None:
+        moved = asyncio.create_task(readers.moved())
+        await asyncio.sleep(0)
+        told.clear()
+        readers.look_again()
+        await moved
+        assert (cursor.wake.is_set(), len(told)) == (True, 1)
+
+    asyncio.run(story())
 
 
 def test_those_are_woken_whose_next_byte_came(readers: Readers) -> None:

@@ -132,7 +132,7 @@ def test_an_identity_token_is_exchanged_by_a_form_and_shown_to_nobody_else(tmp_p
         }
         await authorizer.authorize(Party(OPEN, "https://elsewhere.example", SCOPE), [BEARER])
         assert service.forms[1] is None
-        with pytest.raises(UpstreamError, match="wants a user and password"):
+        with pytest.raises(UpstreamError, match=r"wants a user and password: add an entry for lab\.example to"):
             await authorizer.authorize(party(OPEN, "basic"), [Basic()])
 
     run(service, story, identity(tmp_path))
