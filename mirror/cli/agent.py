@@ -43,6 +43,7 @@ def agent(config: Path | None, check: bool, **flags: Any) -> None:
     from ..config import load
     from ..doctor import last_words
     from ..logs import start_logging
+    from ..malloc import keep_little
 
     settings = load({name.replace("_", "-"): value for name, value in flags.items()}, os.environ, config)
     if check:
@@ -52,5 +53,6 @@ def agent(config: Path | None, check: bool, **flags: Any) -> None:
         click.echo(f"the settings are in order: {checked.summary}")
         return
     start_logging(settings.log_level, settings.log_format)
+    keep_little()
     with last_words.kept(settings.data_dir), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Agent(settings).run())

@@ -35,7 +35,8 @@ from tests.loopback.servers import (
 
 SETTINGS = replace(
     STEADY,
-    fetch=FetchSettings(idle_s=0.2, patience_s=1.0),
+    plan=replace(STEADY.plan, busy_s=0.2, upstream_rest_s=0.1),
+    fetch=FetchSettings(idle_s=0.2, patience_s=1.0, opinion_s=0.3),
     evidence=EvidenceSettings(sample_after_s=0.2, again_s=0.2),
 )
 FIRST, END = map(int, os.environ.get("SKVALLER_SEEDS", "0:8").split(":"))

@@ -2,9 +2,12 @@
 
 import os
 import random
+import re
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, nullcontext
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -14,7 +17,7 @@ import pytest
 from bench.lab.chaos.acts import ACTS, Stage
 from bench.lab.chaos.damage import DAMAGES
 from bench.lab.chaos.library import Content, Meanings
-from bench.lab.chaos.question import WRONG_BYTES, WRONG_HEAD, WRONG_TAG, Failure, Question
+from bench.lab.chaos.question import WRONG_BYTES, WRONG_HEAD, WRONG_TAG, Failure, Question, content_question
 from bench.lab.chaos.schedule import KINDS, UPSTREAM, Fault, Traits, draw, lanes_of
 from bench.lab.chaos.timeline import CUT, DOWN, FULL, LIMITED, LYING, Timeline
 from bench.lab.chaos.verdict import DISK_FULL, FROM_UPSTREAM, NO_SOURCE, OWN_DOWN, Judge, Verdict
@@ -28,6 +31,48 @@ CONTENT = Content("library/a", "blobs", "sha256:" + "ab" * 32, b"right")
 ASKED = Question("whole", "a blob", [CONTENT], False, lambda: 0)
 TAG = Question("tag", "a tag", [CONTENT], True, lambda: 0)
 SHORT = Failure("short read", "ended at 2")
+
+
+# Questions
+
+
+@pytest.mark.parametrize("wrong_at", [None, 5])
+def test_each_part_of_an_answer_with_several_ranges_is_compared(
+    wrong_at: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(3)
+    content = Content("library/a", "blobs", "sha256:" + "ab" * 32, chance.randbytes(100_000) + b"\r\n\r\r\n")
+    sent = bytearray(content.body)
+    asked = [content_question(content, chance) for _ in range(100)]
+    question = next(it for it in asked if it.kind == "several ranges")
+    spans = [(int(start), int(stop)) for start, stop in re.findall(r"\((\d+), (\d+)\)", question.shown)]
+    if wrong_at is not None:
+        wrong_at += spans[-1][0]
+        sent[wrong_at] ^= 1
+
+    class Agent(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.headers["Range"] == "bytes=" + ",".join(f"{start}-{stop - 1}" for start, stop in spans)
+            body = b"".join(b"\r\n--x\r\nContent-Type: a/b\r\n\r\n" + sent[start:stop] for start, stop in spans)
+            self.send_response(206)
+            self.send_header("Content-Type", "multipart/byteranges; boundary=x")
+            self.send_header("Content-Length", str(len(body) + 9))
+            self.end_headers()
+            self.wfile.write(body + b"\r\n--x--\r\n")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Agent) as server:
+        monkeypatch.setattr("bench.lab.chaos.question.CLIENT_PORT", server.server_port)
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        try:
+            with nullcontext() if wrong_at is None else pytest.raises(Failure, match=WRONG_BYTES) as failed:
+                assert question.ask() == sum(stop - start for start, stop in spans)
+        finally:
+            thread.join()
+    assert wrong_at is None or (failed is not None and failed.value.offset == wrong_at)
 
 
 # The schedule
