@@ -127,8 +127,10 @@ def test_many_pods_at_once(installed: Release, cluster: Cluster, figure: Callabl
     first, second, _ = cluster.nodes.values()
     made = [cluster.images.make(f"docker.io/library/many-{number}:1", [3 * MEGABYTE]) for number in range(images)]
     first.load(*(image.archive() for image in made))
-    # By itself a kubelet pulls one image after the other, five in a second at most; what is more, it calls failed.
-    second.set_kubelet({"serializeImagePulls": False, "registryPullQPS": 0})
+    for image in made:
+        wait_until(lambda name=image.name: first.name in installed.holders(second, name), "all to be found")  # type: ignore[misc]
+    # By itself a kubelet begins five pulls in a second at most, and calls failed what is more.
+    second.set_kubelet({"registryPullQPS": 0})
     second.restart("kubelet")
     begun = time.monotonic()
     with ThreadPoolExecutor(4) as several:

@@ -21,7 +21,7 @@ from mirror.sources import Role
 from mirror.sources.peers.connections import ConnectionPool
 from mirror.sources.peers.reach import is_there
 from tests.loopback.lab import STEADY, Lab, before_me, lab
-from tests.loopback.servers import LARGE, SMALL, Part, content_of, honest, part, run
+from tests.loopback.servers import LARGE, SMALL, WITHIN_S, Listeners, Part, Server, content_of, honest, part, run
 from tests.loopback.test_outage import black_hole
 
 CONTENT = content_of(LARGE)
@@ -205,6 +205,20 @@ def test_a_connection_that_did_not_come_is_not_kept_and_one_that_is_awaited_can_
                     await asking
         assert not pool.idle_count
         pool.close()
+
+    run(story())
+
+
+def test_the_kernel_knows_how_long_a_packet_takes_once_there_is_a_connection() -> None:
+    async def story() -> None:
+        listeners, server, pool = Listeners(), Server(honest(LARGE)), ConnectionPool(SETTINGS.peers)
+        await listeners.serve(server)
+        with pool.connection("127.0.0.1", server.port) as connection:
+            assert connection.round_trip_s() == 0.0
+            await pool.run(connection, partial(connection.get, "/v2/", {}))
+            assert 0.0 < connection.round_trip_s() < WITHIN_S
+        pool.close()
+        await listeners.close()
 
     run(story())
 

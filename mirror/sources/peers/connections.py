@@ -18,7 +18,7 @@ import re
 import select
 import socket
 import ssl
-import sys
+import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +40,9 @@ _RECORD_BYTES = 17 * 1024
 """The longest record of TLS with its head: as much may have left the kernel and still be incomplete."""
 _LAST_RECEIVED_AT = 52
 """Where in the kernel's answer to TCP_INFO stands how long ago the last byte came, milliseconds, in 4 bytes."""
+_ROUND_TRIP_AT = 68
+"""Where in it stand the smoothed round trip of a packet and then its deviation, microseconds, in 4 bytes each."""
+_UINT32, _TWO_UINT32 = struct.Struct("=I"), struct.Struct("=II")
 _CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 """What shows that the other end has closed a connection that was open for a while."""
 _STATUS_LINE = re.compile(r"HTTP/1\.1 ([1-5][0-9]{2})(?: .*)?")
@@ -355,16 +358,31 @@ class Connection:
     def quiet_s(self) -> float:
         """For how long no byte has reached the kernel, s; infinite where there is no connection.
 
-        Source: tcp(7), TCP_INFO; `tcpi_last_data_recv` in linux/tcp.h.
+        Source: `tcpi_last_data_recv` in linux/tcp.h.
         """
+        known = self._known()
+        return _UINT32.unpack_from(known, _LAST_RECEIVED_AT)[0] / 1000 if known else math.inf
+
+    def round_trip_s(self) -> float:
+        """How long a packet takes there and back at most, as far as the kernel has seen, s; 0 if it has not.
+
+        On links that are full it is many times what it is on idle ones: packets wait in queues.
+
+        Source: RFC 6298, section 2; `tcpi_rtt` and `tcpi_rttvar` in linux/tcp.h.
+        """
+        known = self._known()
+        smoothed, deviation = _TWO_UINT32.unpack_from(known, _ROUND_TRIP_AT) if known else (0, 0)
+        return (smoothed + 4 * deviation) / 1e6 if smoothed else 0.0
+
+    def _known(self) -> bytes:
+        """What the kernel knows of the connection; nothing where there is none. Source: tcp(7), TCP_INFO."""
         sock = self._sock  # the thread may drop it meanwhile
         if sock is None:
-            return math.inf
+            return b""
         try:
-            known = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_RECEIVED_AT + 4)
+            return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ROUND_TRIP_AT + 8)
         except OSError:
-            return math.inf
-        return int.from_bytes(known[_LAST_RECEIVED_AT:], sys.byteorder) / 1000
+            return b""
 
     @property
     def is_idle(self) -> bool:

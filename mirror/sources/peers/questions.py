@@ -36,6 +36,10 @@ class Question:
         """See `Owed.signed_at`."""
         return self._alive_at
 
+    def round_trip_s(self) -> float:
+        """See `Owed.round_trip_s`: its connection is not known here."""
+        return 0.0
+
     def note_sign_of_life(self, now: float) -> None:
         """See `Owed.note_sign_of_life`."""
         self._alive_at = now

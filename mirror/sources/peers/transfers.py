@@ -189,6 +189,10 @@ class Transfer:
         """See `Owed.note_sign_of_life`."""
         self._alive_at = now
 
+    def round_trip_s(self) -> float:
+        """See `Owed.round_trip_s`."""
+        return self._connection.round_trip_s()
+
     @property
     def was_heard(self) -> bool:
         """Whether its member answered, or gave a sign of life since it was asked."""

@@ -44,6 +44,10 @@ class Owed(Protocol):
         """When its member last gave a sign of life in answer to it, monotonic seconds; minus infinity if it did not."""
         ...
 
+    def round_trip_s(self) -> float:
+        """How long a packet takes to its member and back at most, as far as is known, s; 0 where it is not."""
+        ...
+
     def note_sign_of_life(self, now: float) -> None:
         """Note that the member answered something else just now."""
         ...
@@ -86,11 +90,16 @@ class UsualTimes:
         if len(self._usual) > self._settings.members_remembered:
             self._usual.popitem(last=False)
 
-    def within_s(self, member: str) -> float:
-        """The time within which a connection most likely comes if the host is there, s."""
+    def within_s(self, member: str, round_trip_s: float = 0.0) -> float:
+        """The time within which a connection most likely comes if the host is there, s.
+
+        Args:
+            member: which.
+            round_trip_s: how long a packet takes there and back at most at present, s, where that is known.
+        """
         usual, settings = self._usual.get(member), self._settings
         expected_s = 0.0 if usual is None else usual.mean + 4 * usual.deviation
-        return min(max(settings.hedge_s, expected_s), settings.sign_of_life_s)
+        return min(max(settings.hedge_s, expected_s, round_trip_s), settings.sign_of_life_s)
 
 
 class Watch:
@@ -214,8 +223,12 @@ class Watch:
         try:
             if not await self._one_ends(self._settings.knock_s, asking):
                 knocking = asyncio.ensure_future(self._knock(peer))
-                if not await self._one_ends(self._usual.within_s(peer.name), asking, knocking):
-                    log.debug("a member is silent: others are asked as well source=%s", peer.name)
+                round_trip_s = max((owed.round_trip_s() for owed in self._owed if owed.peer == peer), default=0.0)
+                within_s = self._usual.within_s(peer.name, round_trip_s)
+                if not await self._one_ends(within_s, asking, knocking):
+                    log.debug(
+                        "a member is silent: others are asked as well source=%s within_s=%.3f", peer.name, within_s
+                    )
                     self._on_life(peer, Life.SILENT)
                     await asyncio.wait([asking, knocking], return_when=asyncio.FIRST_COMPLETED)
                 if _is_true(knocking):
@@ -234,7 +247,24 @@ class Watch:
             self._on_life(peer, life)
 
     async def _knock(self, peer: Peer) -> bool:
-        """Whether the host of a member is there. One that is not is waited for, since the member is asked as well."""
+        """Whether the host of a member is there. One that is not is waited for, since the member is asked as well.
+
+        A full link loses packets, and TCP sends the first one of a connection again only after a second. So another
+        connection is tried soon, and a third one.
+        """
+        knocks = set[asyncio.Task[bool]]()
+        try:
+            for _ in range(self._settings.knocks):
+                knocks.add(asyncio.create_task(self._knock_once(peer)))
+                if await self._one_ends(self._settings.knock_again_s, *knocks):
+                    break
+            await asyncio.wait(knocks, return_when=asyncio.FIRST_COMPLETED)
+            return True
+        finally:
+            for knock in knocks:
+                knock.cancel()
+
+    async def _knock_once(self, peer: Peer) -> bool:
         began_at = time.monotonic()
         if not await self._is_there(peer):
             await asyncio.Event().wait()

@@ -44,7 +44,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file that `./dev image` makes for this processor, once for all processes of this run; or the one named."""
     if named := os.environ.get("SKVALLER_TEST_IMAGE"):
         return Path(named)
-    need("buildah", "debootstrap", "skopeo")
+    need("buildah", "mmdebstrap", "skopeo")
     if shutil.which("apt-get") is None:
         pytest.skip("is no Debian: the image is made of Debian's packages, by apt-get")
     shared = tmp_path_factory.getbasetemp()

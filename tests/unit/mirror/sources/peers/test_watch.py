@@ -28,9 +28,13 @@ class Debt:
     is_due: bool = True
     given_up: list[Reason] = field(default_factory=list)
     signs: Iterator[int] = field(default_factory=count)
+    round_trip: float = 0.0
 
     def unheard_s(self, now: float) -> float:
         return 1e3 if self.is_due else 0.0
+
+    def round_trip_s(self) -> float:
+        return self.round_trip
 
     def note_sign_of_life(self, now: float) -> None:
         next(self.signs)
@@ -56,18 +60,23 @@ class World:
             await self.told.wait_for(lambda: (name, life) in self.said)
 
 
-def play(story: Callable[[World], Coroutine[Any, Any, None]], settings: PeerSettings = AT_ONCE) -> World:
+def play(story: Callable[[World], Coroutine[Any, Any, None]], settings: PeerSettings = AT_ONCE, lost: int = 0) -> World:
+    """Tell a story; the network loses the first packets of so many connections to each member."""
+
     async def tell() -> World:
         loop, asked, said, told = asyncio.get_running_loop(), list[str](), list[tuple[str, Life]](), asyncio.Condition()
         answers: dict[str, asyncio.Future[bool]] = {peer.name: loop.create_future() for peer in (A, B)}
         there: dict[str, asyncio.Future[bool]] = {peer.name: loop.create_future() for peer in (A, B)}
-        tasks = set()
+        tasks, knocked = set(), list[str]()
 
         async def is_alive(peer: Peer) -> bool:
             asked.append(peer.name)
             return await asyncio.shield(answers[peer.name])
 
         async def is_there(peer: Peer) -> bool:
+            knocked.append(peer.name)
+            if knocked.count(peer.name) <= lost:
+                await asyncio.Event().wait()
             return await asyncio.shield(there[peer.name])
 
         async def notify() -> None:
@@ -174,6 +183,8 @@ def test_a_member_is_given_the_time_that_is_usual_for_it_within_bounds() -> None
         usual.took("a", 0.002)
         usual.took("b", 0.3)
     assert usual.within_s("a") == settings.hedge_s
+    assert usual.within_s("a", round_trip_s=0.4) == 0.4, "now its packets wait in a queue"
+    assert usual.within_s("a", round_trip_s=9.0) == settings.sign_of_life_s
     assert 0.3 < usual.within_s("b") < 0.4
     usual.took("b", 0.8)
     assert usual.within_s("b") > 0.8, "it was late once, and may be so again"
@@ -204,6 +215,35 @@ def test_one_that_is_too_busy_to_answer_is_not_silent_while_its_host_is_there() 
     world = play(story, replace(AT_ONCE, hedge_s=1e6))
     assert Life.SILENT not in {life for _, life in world.said}
     assert debt.given_up == [Reason.STALLED]
+
+
+def test_a_full_link_may_lose_what_opens_a_connection() -> None:
+    debt = Debt(A)
+
+    async def story(world: World) -> None:
+        world.there["a"].set_result(True)
+        with world.watch.over(debt):
+            await world.until("a", Life.ALIVE)
+
+    settings = replace(AT_ONCE, hedge_s=1e6, knocks=3, knock_again_s=0.001)
+    world = play(story, settings, lost=2)
+    assert Life.SILENT not in {life for _, life in world.said}
+
+
+def test_one_whose_packets_wait_in_a_queue_is_given_the_time_that_they_take() -> None:
+    debt = Debt(A, round_trip=1e6)
+
+    async def story(world: World) -> None:
+        with world.watch.over(debt):
+            while "a" not in world.asked:
+                await asyncio.sleep(0)
+            for _ in range(1000):  # turns of the loop in which it could be called silent
+                await asyncio.sleep(0)
+            world.there["a"].set_result(True)
+            await world.until("a", Life.ALIVE)
+
+    world = play(story, replace(AT_ONCE, hedge_s=0.0))
+    assert Life.SILENT not in {life for _, life in world.said}
 
 
 def test_one_whose_host_is_back_is_silent_no_more() -> None:
