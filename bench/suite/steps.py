@@ -217,7 +217,7 @@ _PARTS: Final[Sequence[Lab | Bench]] = (Bench(("serve",), 130), Bench(("relay",)
 _HOUR: Final[Sequence[Lab | Bench]] = (
     *_CLUSTERS,
     *_PARTS,
-    Bench(("micro", "--quick"), 30),
+    Bench(("micro", "--quick"), 20),
     Bench(("lab", "chaos", "--nodes", "5", "--minutes", "1", "--seed", "7"), 130),
     Bench(("scale", "--quick", "--nodes", "100,1000"), 240, _AT_ONCE),
     Bench(("gossip", "--sim", "--nodes", "10,100,1000"), 600),
@@ -279,7 +279,7 @@ _QUICK: Final[Sequence[Lab | Bench]] = (
     Lab(scenario="idle", nodes=5, image="10MB-4", modes=_BESIDE, repeats=1, more=("--watch", "10")),
     Lab(scenario="vanish", nodes=5, image="10MB-4", mbit=20, upstream_mbit=20, modes=_BESIDE, repeats=1),
     Lab(scenario="fanout", nodes=2, image="10MB-4", mbit=20, upstream_mbit=20, modes=_PATIENT, repeats=1),
-    Bench(("micro", "--quick"), 30),
+    Bench(("micro", "--quick"), 20),
     Bench(("serve", "--quick"), 60),
 )
 """Every mode but Spegel, in less than ten minutes on two cores: thin links, and one run of each."""
