@@ -1,9 +1,10 @@
 """Do two runs agree? Every figure that was measured in both, by the rule by which the page calls one mode better."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -12,6 +13,9 @@ from .figures import Figures, Named, Spread
 from .pool import failed, same, unlike
 from .results import Result, read_folder
 from .words import METRICS, mode_words
+
+_FILES_NAMED: Final = 3
+"""How many of the files with most differences the sentences name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +86,9 @@ class Comparison:
 
     @property
     def differing(self) -> Sequence[Pair]:
-        """Those that do not agree: what modes are compared by first, and of that the widest apart."""
+        """Those that do not agree: what modes of the lab are compared by first, and of that the widest apart."""
         found = [pair for pair in self.pairs if not pair.agrees]
-        return sorted(found, key=lambda pair: (not pair.is_compared, -pair.apart))
+        return sorted(found, key=lambda pair: (not pair.is_compared, not pair.name.is_lab, -pair.apart))
 
     @property
     def sentences(self) -> Sequence[str]:
@@ -94,6 +98,11 @@ class Comparison:
         rest = [pair for pair in self.pairs if not pair.is_compared]
         said = f"{_agree(self.compared)} figures that the page compares agree"
         found = [f"{said}, and {_agree(rest)} others." if rest else f"{said}."]
+        if self.differing:
+            counts = Counter(pair.name.file for pair in self.pairs)
+            apart = Counter(pair.name.file for pair in self.differing).most_common(_FILES_NAMED)
+            named = ", ".join(f"{file} ({count} of {counts[file]})" for file, count in apart)
+            found.append(f"Those that do not are above all of {named}.")
         if once := sum(min(len(pair.one.values), len(pair.other.values)) < 2 for pair in self.pairs):
             found.append(f"{once} were measured once in a run, so that no spread is known: there a quarter is allowed.")
         if self.alone:
@@ -110,7 +119,7 @@ class Comparison:
             console.print(sentence, markup=False, highlight=False)
         if not self.differing:
             return
-        console.print("These do not, the widest apart first:", style="bold")
+        console.print("These do not, those of the lab first, the widest apart first:", style="bold")
         rows = [
             {
                 "file": pair.name.file,

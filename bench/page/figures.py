@@ -20,6 +20,9 @@ _WITHOUT_IMAGE: Final = ("discover", "idle")
 COUNTED: Final = re.compile(r",? ?\b\d+ (?:rounds|repeats|runs)\b")
 """What a title says of how often it was measured, which time decides: another run may have another number."""
 
+_HOW: Final = re.compile(r"[,:]? median and range.*")
+"""What a title says of how its cells are to be read."""
+
 _AT_LEAST: Final = "_at_least"
 """Ends the name of the figure that says that another one was still growing when nobody looked any more."""
 
@@ -205,7 +208,7 @@ class Figures:
         for name, result in self._results.items():
             for sheet in () if result.runs else result.tables:
                 for text, row in zip(labels(sheet), sheet.rows, strict=True):
-                    what = f"{COUNTED.sub('', sheet.name)}: {text}"
+                    what = f"{_HOW.sub('', COUNTED.sub('', sheet.name))}: {text}"
                     for key, cell in row.items():
                         if isinstance(cell, Figure) and (measured := spread(cell)) is not None:
                             yield Named(name, what, sheet.headings.get(key, key), is_lab=False, found=measured)

@@ -23,7 +23,7 @@ _COLOURS_CSS: Final = _FOLDER / "colours.css"
 _CELL_CHARACTERS_MAX: Final = 300
 
 _APART_SHOWN: Final = 12
-"""How many figures the page names in which two runs do not agree, the widest apart first; the JSON has all."""
+"""How many figures the page names in which two runs do not agree, those of the lab first; the JSON has all."""
 
 
 def html(page: Page) -> str:

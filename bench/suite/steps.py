@@ -22,7 +22,7 @@ _START_NODE_S: Final[Mapping[str, float]] = {"http": 0.5, "ctr": 1.2}
 """How long a run of the lab takes beside the pull, seconds: for itself, and for each node, by client."""
 
 _CHANGE_S: Final[Mapping[str, float]] = {
-    "discover": 45, "idle": 10, "kill": 2, "vanish": 6, "dark": 10, "partition": 16, "churn": 4,
+    "discover": 37, "idle": 10, "kill": 2, "vanish": 6, "dark": 10, "partition": 16, "churn": 4,
 }  # fmt: skip
 """How much longer a run takes for what happens in it, seconds, by scenario."""
 
