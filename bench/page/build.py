@@ -120,9 +120,11 @@ class Page:
     def versions(self) -> Sequence[Mapping[str, Any]]:
         """The versions that were measured; one set, unless something that is measured changed in between."""
         every = [result.versions for result in self.results.values() if result.versions]
-        kept = _distinct({name: it for name, it in found.items() if name != COMMIT} for found in every)
-        commits = sorted({found[COMMIT] for found in every if COMMIT in found})
-        return [{**kept[0], COMMIT: ", ".join(commits)}] if len(kept) == 1 and commits else kept
+        kept = _distinct({name: it for name, it in found.items() if name not in _SOME} for found in every)
+        if len(kept) != 1:
+            return kept
+        some = {name: dict.fromkeys(found[name] for found in every if name in found) for name in _SOME}
+        return [{**kept[0], **{name: ", ".join(sorted(found)) for name, found in some.items() if found}}]
 
     @property
     def dates(self) -> Sequence[str]:
@@ -188,6 +190,10 @@ class Page:
         """The same, written out."""
         return msgspec.json.format(msgspec.json.encode(self.plain()), indent=1) + b"\n"
 
+
+_SOME = ("containerd", "spegel", COMMIT)
+"""What may be another one in some files: programs that a flag names, and that other steps do not use; and the commit,
+which changes with what is not measured."""
 
 _YEAR_9999_UNIX_S = 253_370_764_800
 

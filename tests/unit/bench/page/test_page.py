@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -268,3 +269,14 @@ def test_any_json_gives_a_page_or_a_clear_error(tmp_path: Path, first: Any, seco
         write_markdown(page, tmp_path / "results.md")
         json.loads(page.as_json())
     assert not complaint or re.search(r"[ab]\.json", complaint)
+
+
+def test_a_containerd_that_some_steps_use_is_no_other_set_of_versions_but_another_code_is(tmp_path: Path) -> None:
+    found = read_folder(canned.folder(tmp_path))
+    for name, change in (("serve", {"containerd": "2.1.0", "spegel": "0.7.4"}), ("kill-5", {"containerd": "1.6"})):
+        found[name] = msgspec.structs.replace(found[name], versions={**found[name].versions, **change})
+    (versions,) = Page.of(found).versions
+    assert {"2.1.0", "1.6"} <= set(versions["containerd"].split(", "))
+    assert versions["spegel"] == "0.7.4"
+    found["serve"] = msgspec.structs.replace(found["serve"], versions={**found["serve"].versions, "code": "other"})
+    assert len(Page.of(found).versions) == 2
