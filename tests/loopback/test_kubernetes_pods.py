@@ -130,12 +130,3 @@ def test_a_pod_knows_its_api_server_and_nobody_else_does(
     ):
         with pytest.raises(ConfigError, match="this is no pod"):
             Server.of_pod(environment, folder)
-
-
-def test_folder_is_emptied_and_stays(tmp_path: Path) -> None:
-    (tmp_path / "cache" / "blobs").mkdir(parents=True)
-    (tmp_path / "cache" / "blobs" / "x").write_text("x")
-    (tmp_path / "members.json").write_text("{}")
-    (tmp_path / "link").symlink_to("/")
-    assert CliRunner().invoke(main, ["kubernetes", "empty", str(tmp_path)]).exit_code == 0
-    assert list(tmp_path.iterdir()) == []
