@@ -150,11 +150,12 @@ class Download:
         self._known.update(up, self._candidates.ring.members)
         resting, silent = cluster.resting(), self._env.health.silent()
         serving = self._env.serving(self.content.repository.registry, now)
+        is_held_up = (backing := self._spool.backing) is not None and backing.is_in_memory
         for _ in range(2):
             for flight in plan.next(demand, up, serving, now, resting=resting, silent=silent):
                 log.debug("asked %s digest=%s", flight, self.content.digest)
                 self._tasks[flight] = flights.create_task(self._fly(flight))
-            if not (in_the_way := plan.flights.in_the_way(demand.needed, demand.present)):
+            if not (is_held_up and (in_the_way := plan.flights.in_the_way(demand.needed, demand.present))):
                 break
             self._give_up(in_the_way, now)
         if plan.flights:

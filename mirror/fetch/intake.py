@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..cluster.homes import piece_size
 from ..errors import Reason, SourceError, StorageError, StorageFull
-from ..fileio import in_thread
+from ..fileio import in_thread, to_its_end
 from ..oci.content import Content
 from ..oci.manifest import MANIFEST_MAX_BYTES
 from ..sources import SIZE_MAX_BYTES, UPSTREAM
@@ -106,10 +106,8 @@ class Intake:
             if agreement is None:
                 _check(size, source, self._content)
                 is_confirmed = await self._env.opinion.confirms(self._content, source, size)
-                await self._open_backing_once(size, is_confirmed=is_confirmed)
-                self._agreement = SizeAgreement(size, source)
-                self._plan.sized(size)
-                self._record.size = size
+                # Whole or not at all: the flight that said the size may be given up meanwhile.
+                await to_its_end(asyncio.ensure_future(self._take(source, size, is_confirmed=is_confirmed)))
             elif size != agreement.size:
                 self._agreement = agreement.disputed(source)
                 raise SourceError(
@@ -181,6 +179,13 @@ class Intake:
                 writer.discard()
         finally:
             self._env.turns.give_back(self._content.digest.hex)
+
+    async def _take(self, source: str, size: int, *, is_confirmed: bool) -> None:
+        """Make place for the blob, and take the size."""
+        await self._open_backing_once(size, is_confirmed=is_confirmed)
+        self._agreement = SizeAgreement(size, source)
+        self._plan.sized(size)
+        self._record.size = size
 
     async def _open_backing_once(self, size: int, *, is_confirmed: bool) -> None:
         try:

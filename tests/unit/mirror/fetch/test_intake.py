@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -16,22 +17,30 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from mirror.cluster.homes import MEBIBYTE, Ring
+from mirror.cluster.throughput import Throughput
 from mirror.errors import MirrorError, PeerError, Reason, StorageFailed, UpstreamUnknown
 from mirror.fetch import download
-from mirror.fetch.intake import SizeAgreement
+from mirror.fetch.intake import Intake, SizeAgreement
+from mirror.fetch.memory import MemoryBudget
+from mirror.fetch.plan import Plan
+from mirror.fetch.record import Record
+from mirror.fetch.spool import Spool
 from mirror.fetch.stack import FetchStack
+from mirror.fetch.turns import Turns
 from mirror.fileio import in_thread
 from mirror.metrics import Metrics
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
 from mirror.routers import Peer
-from mirror.settings import Settings
+from mirror.settings import Settings, SpoolSettings
 from mirror.sources import UPSTREAM, RangeReply, RangeRequest, Role, Sink, Source
 from mirror.stores.cache import CacheStore
 from tests.static_router import StaticRouter
 
 if TYPE_CHECKING:
+    from mirror.fetch.environment import Environment
+    from mirror.fetch.memory import InMemory
     from mirror.sources.peers.client import PeerClient
     from mirror.sources.upstream import Upstream
 
@@ -374,3 +383,47 @@ def test_a_member_is_wrong_if_upstream_or_two_members_contradict_it(
         agreement = agreement.disputed(source)
     assert agreement == SizeAgreement(7, stated_by, frozenset(disputed_by))
     assert agreement.wrong == wrong
+
+
+def test_a_source_that_is_given_up_while_place_is_made_leaves_the_place_to_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = blob_with_home("home")
+    content = Content(Repository("lab", "app"), "blobs", Digest.of(blob))
+
+    async def check() -> None:
+        begun, go_on, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+        cache = CacheStore(tmp_path / "cache", 100 * MEBIBYTE)
+        await cache.start(Nobody())
+
+        def slow(work: Callable[..., object], *arguments: object) -> object:
+            loop.call_soon_threadsafe(begun.set)
+            go_on.wait(10)
+            return work(*arguments)
+
+        async def confirms(*_: object) -> bool:
+            return True
+
+        monkeypatch.setattr("mirror.fetch.intake.in_thread", partial(in_thread, slow))
+        plan = Plan("me", Ring.of(content.digest.key, ["me"]), Throughput())
+        spool = Spool(content, SpoolSettings(), lambda: None, lambda start, stop: set())
+        opinion = SimpleNamespace(confirms=confirms)
+        env = SimpleNamespace(cache=cache, opinion=opinion, turns=Turns(), settings=Settings(), memory=MemoryBudget(1))
+        fetch = cast("InMemory", object())
+        intake = Intake(content, spool, plan, Record("", "", 0.0), cast("Environment", env), fetch)
+        try:
+            given_up = asyncio.create_task(intake.agree("home", SIZE))
+            await begun.wait()
+            given_up.cancel()
+            next_one = asyncio.create_task(intake.agree(UPSTREAM, SIZE))
+            await asyncio.sleep(0)
+            go_on.set()
+            await next_one
+            assert (spool.size, plan.size) == (SIZE, SIZE)
+            assert given_up.cancelled()
+        finally:
+            intake.close(resumable=False)
+            spool.close()
+            await cache.close()
+
+    asyncio.run(asyncio.wait_for(check(), 30), debug=True)
