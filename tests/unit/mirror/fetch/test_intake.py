@@ -8,7 +8,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
-from functools import partial
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -404,7 +403,10 @@ def test_a_source_that_is_given_up_while_place_is_made_leaves_the_place_to_the_n
         async def confirms(*_: object) -> bool:
             return True
 
-        monkeypatch.setattr("mirror.fetch.intake.in_thread", partial(in_thread, slow))
+        async def slowly(work: Callable[..., object], *arguments: object) -> object:
+            return await in_thread(slow, work, *arguments)
+
+        monkeypatch.setattr("mirror.fetch.intake.in_thread", slowly)
         plan = Plan("me", Ring.of(content.digest.key, ["me"]), Throughput())
         spool = Spool(content, SpoolSettings(), lambda: None, lambda start, stop: set())
         opinion = SimpleNamespace(confirms=confirms)
