@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..cluster.homes import piece_size
 from ..errors import Reason, SourceError, StorageError, StorageFull
-from ..fileio import in_thread, to_its_end
+from ..fileio import in_thread
 from ..oci.content import Content
 from ..oci.manifest import MANIFEST_MAX_BYTES
 from ..sources import SIZE_MAX_BYTES, UPSTREAM
@@ -106,8 +106,13 @@ class Intake:
             if agreement is None:
                 _check(size, source, self._content)
                 is_confirmed = await self._env.opinion.confirms(self._content, source, size)
-                # Whole or not at all: the flight that said the size may be given up meanwhile.
-                await to_its_end(asyncio.ensure_future(self._take(source, size, is_confirmed=is_confirmed)))
+                try:
+                    await self._open_backing_once(size, is_confirmed=is_confirmed)
+                except asyncio.CancelledError:  # the flight was given up, but there may be place already
+                    if self._spool.backing is not None:
+                        self._take(source, size)
+                    raise
+                self._take(source, size)
             elif size != agreement.size:
                 self._agreement = agreement.disputed(source)
                 raise SourceError(
@@ -180,9 +185,7 @@ class Intake:
         finally:
             self._env.turns.give_back(self._content.digest.hex)
 
-    async def _take(self, source: str, size: int, *, is_confirmed: bool) -> None:
-        """Make place for the blob, and take the size."""
-        await self._open_backing_once(size, is_confirmed=is_confirmed)
+    def _take(self, source: str, size: int) -> None:
         self._agreement = SizeAgreement(size, source)
         self._plan.sized(size)
         self._record.size = size
@@ -221,17 +224,20 @@ class Intake:
             backing.close()
             await self._pass_through_memory(size, error, is_confirmed=is_confirmed)
             return
-        except BaseException:  # no spool closes the file
+        except BaseException:  # no spool closes the file, and the next source to say the size needs the turn to write
+            self._end_writing(resumable=bool(writer.prefixes))
             backing.close()
             raise
         self._spool.open(backing, is_size_confirmed=is_confirmed)
-        if writer.prefixes:
-            good = await self._spool.resume(writer.prefixes)
-            writer.keep(good // piece_size(size))
-        if writer.ranges:
-            await resume_ranges(self._spool, writer.ranges)
-        self._record.resumed = self._spool.present.byte_count
-        self._plan.resumed(self._spool.present)
+        try:
+            if writer.prefixes:
+                good = await self._spool.resume(writer.prefixes)
+                writer.keep(good // piece_size(size))
+            if writer.ranges:
+                await resume_ranges(self._spool, writer.ranges)
+        finally:  # the flight may be given up as soon as what it was to bring is found here
+            self._record.resumed = self._spool.present.byte_count
+            self._plan.resumed(self._spool.present)
 
     async def _pass_through_memory(self, size: int, why: StorageError, *, is_confirmed: bool) -> None:
         env, digest = self._env, self._content.digest
