@@ -186,6 +186,7 @@ class Intake:
             self._env.turns.give_back(self._content.digest.hex)
 
     def _take(self, source: str, size: int) -> None:
+        """Take the size that a source stated, for which there is place."""
         self._agreement = SizeAgreement(size, source)
         self._plan.sized(size)
         self._record.size = size

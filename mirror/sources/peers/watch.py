@@ -1,9 +1,10 @@
 """The watch over members that owe an answer. A member that sends nothing may be gone, or may itself wait for upstream.
 
 After a short silence the watch asks it for a sign of life, and knocks: it opens a connection, which a host's kernel
-takes however busy the member is. One of which neither comes in the time that is usual for it is `SILENT`: others are
-asked for the same, and the first answer counts. One that gives no sign of life within a second is `GONE`, and all that
-it owes has failed. So a host that vanishes costs some 0.4 s, and one that is slow is waited for.
+takes however busy the member is; soon after another one, for a full link may lose what opens it. One of which neither
+comes in the time that is usual for it is `SILENT`: others are asked for the same, and the first answer counts. One that
+gives no sign of life within a second is `GONE`, and all that it owes has failed. So a host that vanishes costs some 0.4
+s, and one that is slow is waited for.
 
 Source of the hedged request: Dean, Barroso, "The Tail at Scale", CACM 56 (2), 2013. The usual time is estimated as TCP
 does for its retransmissions: RFC 6298.
