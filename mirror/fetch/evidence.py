@@ -215,8 +215,8 @@ class Evidence:
             if theirs == ours and losses == self._vouching.losses:
                 self._vouching.release(start, stop)
                 return
-        may_take_more = self._upstream_bytes + stop - start <= self._settings.upstream_bytes_max
-        may_take_more &= self._failures < self._settings.tries
+        is_within = self._upstream_bytes + stop - start <= self._settings.upstream_bytes_max
+        may_take_more = is_within and self._failures < self._settings.tries
         if self._may_ask_upstream(time.monotonic()) and (may_take_more or not backing.holds_all):
             self._upstream_bytes += stop - start
             await self._compare_with_upstream(content, start, stop)

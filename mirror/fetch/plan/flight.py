@@ -131,7 +131,7 @@ class Flights:
         return [flight for flight in flights if present.covers(flight.position, flight.stop or 0)]
 
     def in_the_way(self, needed: RangeSet, present: RangeSet) -> list[Flight]:
-        """Flights to give up if something is needed that none brings: those that nobody needs what they bring next of.
+        """Flights to give up where something is needed that none of them brings: those whose next bytes nobody needs.
 
         Where only a part of the blob can be held, their sources wait until a reader comes to their bytes. Whoever asked
         for them may have gone, and then none does; but they count in the number of requests that may be under way.
