@@ -1,4 +1,4 @@
-"""The download: carries a plan out, flight by flight, until every byte has been hashed."""
+"""The download: carries a plan out, flight by flight, until nothing more is needed."""
 
 import asyncio
 import logging
@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from ..cluster.homes import MEBIBYTE
 from ..errors import MirrorError, Reason, Refusal, SourceError, StorageError, StorageFailed, UpstreamEnded
 from ..oci.content import Content
-from ..oci.digest import Digest
 from ..sources import UPSTREAM, RangeReply, RangeRequest, Role, Source
 from ..sources.failures import CONSEQUENCES
 from .client_error import client_error
@@ -95,8 +94,11 @@ class Download:
             self._candidates.renew()
             self._changed.set()
 
-    async def run(self, hashing: asyncio.Task[Digest]) -> None:
-        """Carry the plan out until every byte has been hashed.
+    async def run(self, is_over: Callable[[], bool]) -> None:
+        """Carry the plan out until nothing more is needed.
+
+        Args:
+            is_over: says when that is so; looked at whenever something has changed.
 
         Raises:
             MirrorError: nobody is left to ask, or there is no place for the bytes.
@@ -104,7 +106,7 @@ class Download:
         await self._find_holders()
         self._active_at = time.monotonic()
         async with asyncio.TaskGroup() as flights:
-            while not hashing.done() and self._evidence.hopeless() is None:
+            while not is_over() and self._evidence.hopeless() is None:
                 self._changed.clear()
                 self._evidence.look(self.content, time.monotonic())
                 demand = self._launch(flights)
@@ -127,7 +129,7 @@ class Download:
         error = self._storage_error or self._evidence.hopeless()
         if error is not None:
             raise error
-        if not hashing.done():
+        if not is_over():
             raise client_error(self.content, self._failures)
 
     async def _find_holders(self) -> None:
@@ -244,9 +246,7 @@ class Download:
             self._plan.cancelled(flight, time.monotonic())  # a manifest had stated another size
             return
         beyond_end = reason is Reason.RANGE and size is None and flight.start > 0
-        if (
-            beyond_end
-        ):  # somebody asked for bytes beyond the end, and the first bytes tell the size: who says so is right
+        if beyond_end:  # the client's doing: who says so is right, and the first bytes tell the size
             self._spool.interest.hints |= {Audience.MEMBER: (0, MEBIBYTE), Audience.LAZY: (0, 1)}
             reason = Reason.BROKEN if flight.source == UPSTREAM else Reason.BUSY
         elif follows.is_failure and flight.role is not Role.PARTIAL:

@@ -49,6 +49,7 @@ class Fetch:
         self._detach = partial(on_detach, self)
         self._on_end = on_end
         self._phase = Phase.RUNNING
+        self._started_at = time.monotonic()
         self._is_proven_wrong = False
         """The whole has another digest, and nobody could be found to blame."""
         self._changed = asyncio.Event()
@@ -133,14 +134,15 @@ class Fetch:
 
     async def _run(self) -> None:
         """Fetch, verify, commit; whatever happens, the readers learn of it."""
-        started_at = time.monotonic()
         abandonment = asyncio.create_task(self._abandon_when_idle())
         try:
             await self._fetch_verified()
             self._intake.commit(self.spool.hasher.proof())
             self.spool.finish()
             self._phase = Phase.COMPLETE
-            self._env.metrics.fetch_seconds.observe(time.monotonic() - started_at)
+            self.record.seconds = time.monotonic() - self._started_at
+            self._env.metrics.fetch_seconds.observe(self.record.seconds)
+            await self._fetch_dropped()
         except MirrorError as error:
             self._fail(Phase.FAILED, error)
         except OSError as error:
@@ -153,7 +155,6 @@ class Fetch:
             self._fail(Phase.FAILED, Unavailable(f"the fetch of {self.content.digest} failed; the log says why"))
         finally:
             abandonment.cancel()
-            self.record.seconds = _ended_at(self._phase, self.spool) - started_at
             self._detach()
             try:
                 await self._evidence.close()
@@ -176,7 +177,11 @@ class Fetch:
         self.record.write(log)
 
     def _fail(self, phase: Phase, error: MirrorError) -> None:
+        if self._phase is Phase.COMPLETE:  # the blob was right; some who read it came back to what had been dropped
+            self.spool.fail(error)
+            return
         self._phase = phase
+        self.record.seconds = _ended_at(phase, self.spool) - self._started_at
         if phase is Phase.FAILED and (member := self._intake.wrong_about_size) is not None:
             self._env.health.doubt(member, self.content.digest, sent_it=False)  # the word of others, which may be wrong
         if phase is not Phase.RELAYED:
@@ -203,6 +208,13 @@ class Fetch:
             # Whose copy it was answers for every byte. Its length is as wrong: what others have may not have fitted.
             self._judge(Verdict({owner: (0, self.spool.size or 0)}, {}, {}))
             raise WrongCopy(f"{self.content.digest}: the copy of {owner} has another digest") from error
+
+    async def _fetch_dropped(self) -> None:
+        """Where a part of the blob is held: fetch once more what those need who still read it, but nobody new."""
+        self._detach()
+        if self.spool.is_trimmed:
+            await self._download.run(self.spool.idle.is_set)
+            self.spool.fail(Unavailable(f"the fetch of {self.content.digest} has ended"))
 
     async def _mend(self, digest: Digest) -> None:
         """Fetch again what may be wrong, until the digest, which was found for the whole, is right."""
@@ -243,7 +255,7 @@ class Fetch:
         hashing.add_done_callback(lambda _: self._changed.set())
         try:
             with self._env.health.followed(self._changed.set):
-                await self._download.run(hashing)
+                await self._download.run(hashing.done)
             return await hashing
         finally:
             hashing.cancel()

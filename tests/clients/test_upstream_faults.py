@@ -85,7 +85,7 @@ def test_a_registry_without_ranges(start: Callable[..., list[Agent]], upstream: 
 
     pull_at_once(start("abcd"), app)
 
-    # Those that are not the home of the whole find that out by asking, and drop what is in the buffers by then.
+    # Those that are not the home of the whole find that out by asking, and drop what is on its way by then.
     assert served(upstream, app) <= 2
 
 

@@ -15,7 +15,7 @@ from mirror.fetch import Phase
 from mirror.fetch.spool.readers import Readers
 from mirror.oci.ranges import RangeSet, Span
 from mirror.settings import EvidenceSettings, FetchSettings, PlanSettings, SpoolSettings
-from tests.loopback.lab import STEADY, Lab, lab, running
+from tests.loopback.lab import STEADY, Lab, collect, lab, running
 from tests.loopback.nodes import Answer, Node, cluster
 from tests.loopback.servers import (
     LARGE,
@@ -293,6 +293,33 @@ def test_a_registry_without_ranges_sends_the_whole_through_memory(tmp_path: Path
             for start in (5 * MIB, SIZE - 50, 100):
                 assert await it.read_range(CONTENT, start, start + 50) == LARGE[start : start + 50]
             assert whole is None or await whole == LARGE
+
+    run(story())
+
+
+def test_who_comes_back_to_dropped_bytes_gets_them_though_the_whole_is_complete_meanwhile(tmp_path: Path) -> None:
+    async def story() -> None:
+        asked, is_complete = asyncio.Event(), asyncio.Event()
+
+        async def registry(start: int, stop: int | None) -> Sequence[Part]:
+            if stop == 150:
+                asked.set()
+                await is_complete.wait()
+            return part(LARGE, start, stop)
+
+        settings = replace(STEADY, spool=SpoolSettings(window_bytes=4 * MIB))
+        async with lab(tmp_path, registry, 0, settings) as it:
+            with it.fetching.fetches.read(CONTENT) as whole:
+                fetch, size = running(it.fetching, CONTENT), await whole.size()
+                assert await collect(whole, 0, 9 * MIB) == LARGE[: 9 * MIB]
+                again = asyncio.create_task(it.read_range(CONTENT, 100, 150))
+                await asked.wait()
+                assert await collect(whole, 9 * MIB, size) == LARGE[9 * MIB :]
+                await whole.completed()
+                is_complete.set()
+                assert await again == LARGE[100:150]
+            await fetch.task
+            assert it.record.outcome is Phase.COMPLETE
 
     run(story())
 

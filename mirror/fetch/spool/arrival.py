@@ -16,7 +16,13 @@ class Arriving:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """All bytes have come, and their digest is right."""
+    """All bytes have come, and their digest is right. Where a part of them is held, dropped ones may come once more.
+
+    Args:
+        error: what readers get that need dropped bytes; None while these may still come.
+    """
+
+    error: MirrorError | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from ...oci.content import Content
 from ...oci.ranges import Span
 from ..demand import Audience
 from ..vouching import Vouching
-from .arrival import Arrival, Failed
+from .arrival import Arrival, Arriving
 from .backing import Backing
 from .hasher import Hasher
 from .readers import Cursor, Readers
@@ -139,8 +139,7 @@ class Reader:
         front = min(front, backing.read_limit(cursor.position))
         if self.audience is Audience.MEMBER:
             return front
-        if not self._arrival.is_complete:
-            front = min(front, self._vouching.free.front(cursor.position))
+        front = min(front, self._vouching.free.front(cursor.position))
         if self.audience is Audience.LAZY:
             return front
         if not self._arrival.is_complete:
@@ -152,10 +151,6 @@ class Reader:
     def _raise_if_over(self, cursor: Cursor) -> None:
         """Raise the reason why the next byte will not come, if there is one."""
         state = self._arrival.state
-        failure = state.error if isinstance(state, Failed) else cursor.refusal
-        if failure is None and self._arrival.is_complete:
-            failure = SourceError(
-                Reason.BROKEN, f"{self._content.digest}: the next bytes were dropped, and the fetch has ended"
-            )
+        failure = cursor.refusal if isinstance(state, Arriving) else state.error or cursor.refusal
         if failure is not None:
             raise failure

@@ -92,6 +92,7 @@ class Readers:
         if not len(self):
             self.idle.set()
             self.idle_at = time.monotonic()
+            self.note_move()
 
     @contextlib.contextmanager
     def awaiting(self, audience: Audience) -> Iterator[None]:

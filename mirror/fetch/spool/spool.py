@@ -62,6 +62,8 @@ class Spool:
         """What anybody has wanted of it so far."""
         self.is_trimmed = False
         """Whether bytes were dropped: whoever starts at byte 0 now may get others than those that were hashed."""
+        self._hashed = RangeSet()
+        """Bytes that are as they were hashed; those that were dropped since, and came once more, are not among them."""
         self._arrival = Arrival()
         self.present: RangeSet = self._arrival.present
         """Bytes that are in the file."""
@@ -77,8 +79,14 @@ class Spool:
 
     @property
     def is_over(self) -> bool:
-        """Whether it is complete, or never will be."""
-        return not isinstance(self._arrival.state, Arriving)
+        """Whether no more bytes come: it is complete and nobody needs dropped ones any more, or it never will be."""
+        match self._arrival.state:
+            case Arriving():
+                return False
+            case Complete(error=error):
+                return error is not None or not self.is_trimmed
+            case Failed():
+                return True
 
     def told_size(self, audience: Audience) -> int | None:
         """The size in bytes, if an audience may know it: a client, only if more than one member's word says so."""
@@ -179,15 +187,17 @@ class Spool:
         self.readers.refuse_members(ranges, error)
 
     def finish(self) -> None:
-        """The digest is right: readers may have the last piece, and what was retracted too late."""
+        """The digest is right: readers may have all that was hashed, and what was retracted too late."""
         for start, stop in self._arrival.file.verified():
             self.present.add(start, stop)
+        for start, stop in list(self._hashed) if self.is_trimmed else [(0, self._arrival.file.size)]:
+            self.vouching.release(start, stop)
         self._arrival.become(Complete())
         self.readers.wake_all()
 
     def fail(self, error: MirrorError) -> None:
-        """It will not be complete: every reader gets the error once it has read what is present."""
-        self._arrival.become(Failed(error))
+        """No more bytes come: every reader gets the error once it has read what is present."""
+        self._arrival.become(Complete(error) if self.is_complete else Failed(error))
         self.readers.wake_all()
 
     def close(self) -> None:
@@ -228,6 +238,7 @@ class Spool:
 
         async with contextlib.aclosing(self.hasher.run(backing, limit)) as steps:
             async for prefixes in steps:
+                self._hashed |= self.hasher.reading
                 first = self.hasher.position // backing.piece_bytes - len(prefixes)
                 for number, prefix in enumerate(prefixes, first):
                     self.vouching.hashed((number + 1) * backing.piece_bytes, prefix)
@@ -251,5 +262,6 @@ class Spool:
 
         for start, stop in self._arrival.file.trim(self.present, needed):
             self.present.remove(start, stop)
+            self._hashed.remove(start, stop)
             self.vouching.forget(start, stop)
             self.is_trimmed = True

@@ -550,8 +550,37 @@ def test_a_reader_of_dropped_bytes_gets_an_error_when_the_fetch_has_ended() -> N
         async with bounded() as (spool, feeder):
             assert await read(spool, 0, LONG) == WHOLE
             await feeder.task
-            with pytest.raises(SourceError, match="were dropped"):
-                await read(spool, 0, MEBIBYTE)
+            reader = Follower(spool, 0, MEBIBYTE)
+            await settle()
+            assert not reader.task.done()
+            assert not spool.is_over
+            spool.fail(Unavailable("the fetch has ended"))
+            with pytest.raises(Unavailable, match="has ended"):
+                await reader.task
+            assert spool.is_over
+            assert spool.is_complete
+
+    run(check())
+
+
+@pytest.mark.parametrize("audience", [Audience.LOCAL, Audience.LAZY])
+def test_the_digest_says_nothing_of_bytes_that_came_once_more(audience: Audience) -> None:
+    async def check() -> None:
+        async with bounded() as (spool, feeder):
+            assert await read(spool, 0, LONG) == WHOLE
+            await feeder.task
+            kept = Follower(spool, LONG - MEBIBYTE, LONG, audience)
+            await kept.until(MEBIBYTE)
+
+            reader = Follower(spool, 0, MEBIBYTE, audience)
+            await settle()
+            assert spool.demand().needed.covers(0, MEBIBYTE)
+            for start, stop in spool.put(0, long_piece(0)):
+                spool.arrived(start, stop)
+            await settle()
+            assert not reader.got
+            spool.vouching.release(0, MEBIBYTE)
+            await reader.until(MEBIBYTE)
 
     run(check())
 
