@@ -198,8 +198,6 @@ class Download:
         again_at = self._candidates.again_at(now, is_sized=self._plan.size is not None)
         return again_at is not None and again_at - self._active_at <= patience_s
 
-    # One flight.
-
     async def _fly(self, flight: Flight) -> None:
         """Carry one flight out; what it did not deliver goes back to the plan."""
         notice_s = self._settings.notice_s
