@@ -218,7 +218,8 @@ class Chooser:
     def window(self) -> int:
         """How many pieces are asked for at once for this node itself."""
         settings, candidates = self._settings, self._candidates
-        wanted = max(len(candidates.ring), settings.holder_lanes * len(candidates.holders), settings.window_min)
+        homes, holders = len(candidates.ring), len(candidates.holders)
+        wanted = max(int(settings.window_homes * homes), settings.holder_lanes * holders, settings.window_min)
         return min(wanted, settings.window_max)
 
     @property

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import pytest
@@ -19,7 +19,8 @@ from mirror.settings import ClusterSettings, PlanSettings
 from mirror.sources import UPSTREAM, Role
 from mirror.sources.failures import CONSEQUENCES
 
-SETTINGS = PlanSettings()
+SETTINGS = PlanSettings(window_homes=1)
+"""One piece for each home: the order of requests can be told at a glance."""
 FULL_S, FAILED_S = CONSEQUENCES[Reason.BUSY].rest_s, CONSEQUENCES[Reason.STATUS].rest_s
 
 SIZE = 16 * MEBIBYTE
@@ -75,7 +76,7 @@ class Desk:
 
 
 def plan_settings(*, upstream: bool) -> PlanSettings:
-    return SETTINGS if upstream else PlanSettings(upstream_tries=0)
+    return SETTINGS if upstream else replace(SETTINGS, upstream_tries=0)
 
 
 def desk(
@@ -546,6 +547,16 @@ def test_about_one_piece_for_every_home_is_on_its_way(members: int) -> None:
     assert max(Counter(flight.source for flight in flights).values()) <= max(1, SETTINGS.window_min // members)
     at.land(flights[2 % len(flights)])
     assert [piece(flight) for flight in at.next()] == [len(flights)]
+
+
+@pytest.mark.parametrize(("members", "window"), [(1, 4), (3, 4), (5, 7), (8, 12), (31, 32)])
+def test_some_pieces_more_than_there_are_homes_are_on_their_way(members: int, window: int) -> None:
+    ring = Ring(tuple(f"node-{number}" for number in range(members)))
+    plan = Plan("me", ring, Throughput(), (), PlanSettings(), Opening.RUN)
+    plan.sized(240 * MEBIBYTE)
+    at = Desk(plan, own=RangeSet((0, 240 * MEBIBYTE)))
+    at.up = {*ring.members, "me"}
+    assert [piece(flight) for flight in at.next()] == list(range(window))
 
 
 def test_what_is_here_is_not_asked_for() -> None:
