@@ -2,12 +2,13 @@
 
 A holder that sends its copy to everybody who asks is as slow as all of them together. So it serves one member at a
 time. As soon as several want the same blob, they get each piece from that piece's home. The holder then sends every
-piece once, to the home, which asks on behalf of the others.
+piece once, to the home, which asks on behalf of the others. A member wants a blob as long as it is sent some of it,
+however thin the link is, and for a moment after it has asked.
 """
 
 import contextlib
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
 
 from ..settings import AppSettings
 from ..sources import Role
@@ -23,7 +24,9 @@ class Admission:
     def __init__(self, settings: AppSettings | None = None) -> None:
         self._settings = settings or AppSettings()
         self._askers: OrderedDict[str, dict[str, float]] = OrderedDict()
-        self._transfers = 0
+        """By blob: who asked, and when last, monotonic seconds."""
+        self._transfers: Counter[tuple[str, str]] = Counter()
+        """By blob and member: those under way."""
 
     def admits(self, blob: str, size: int, asker: str, now: float, role: Role) -> bool:
         """Whether a request is served now.
@@ -36,7 +39,7 @@ class Admission:
             role: as what it asks this node. Only a `HOLDER` is asked on behalf of the asker alone.
         """
         settings = self._settings
-        if self._transfers >= settings.transfers_max:
+        if self._transfers.total() >= settings.transfers_max:
             return False
         if size <= settings.small_blob_bytes:
             return True
@@ -46,15 +49,19 @@ class Admission:
             self._askers.popitem(last=False)
         for name in [name for name, at in askers.items() if now - at > settings.admission_window_s]:
             del askers[name]
-        others = askers.keys() - {asker}
+        served = {name for served_blob, name in self._transfers if served_blob == blob}
+        others = (askers.keys() | served) - {asker}
         askers[asker] = now
         return role is not Role.HOLDER or not others
 
     @contextlib.contextmanager
-    def transfer(self) -> Iterator[None]:
-        """Count a request that is served, for as long as it is."""
-        self._transfers += 1
+    def transfer(self, blob: str, asker: str, clock: Callable[[], float]) -> Iterator[None]:
+        """Count a request that is served, for as long as it is; `clock` gives monotonic seconds."""
+        self._transfers[blob, asker] += 1
         try:
             yield
         finally:
-            self._transfers -= 1
+            self._transfers[blob, asker] -= 1
+            self._transfers += Counter()  # without those that are over
+            if blob in self._askers:
+                self._askers[blob][asker] = clock()

@@ -254,7 +254,7 @@ class PeerEndpoint:
         digest, asker = content.digest, member.node or ""
         if not self._admission.admits(digest.hex, held.size, asker, time.monotonic(), member.role):
             raise Refusal(Reason.BUSY, f"this node serves others with {digest}: ask the homes of its pieces")
-        with self._admission.transfer():
+        with self._admission.transfer(digest.hex, asker, time.monotonic):
             yield
 
     def _count(self, kind: str, outcome: str) -> None:

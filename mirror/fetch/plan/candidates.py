@@ -56,7 +56,7 @@ class Candidates:
         self.upstream = self.upstream.at(now)
         self.members.update(up, now, resting=resting, silent=silent)
         others = [name for name in self.ring.members if name != self._me and name in serving]
-        self.troubles.update(self.members.able(others, 0), now)
+        self.troubles.update(self.members.able(others, 0), now, is_held=bool(self.able_holders(0)))
 
     def landed(self, flight: Flight, now: float) -> None:
         """Take note that a flight delivered all that it was to deliver."""

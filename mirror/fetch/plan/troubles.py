@@ -28,14 +28,16 @@ class HomeTroubles:
         self._others: Collection[str] = ()
         """Homes that may be asked now."""
         self._now = 0.0
+        self._is_held = False
+        """Whether a member holds the blob: then homes need no registry."""
         self.is_told_out = False
         """Whether homes said so to an earlier fetch, lately."""
 
     # What happened.
 
-    def update(self, able: Collection[str], now: float) -> None:
-        """Take note of which homes, this node apart, may be asked now."""
-        self._others, self._now = able, now
+    def update(self, able: Collection[str], now: float, *, is_held: bool = False) -> None:
+        """Take note of which homes, this node apart, may be asked now, and whether a member holds the blob."""
+        self._others, self._now, self._is_held = able, now, is_held
 
     def home_landed(self, now: float) -> None:
         """Take note that a home delivered."""
@@ -65,7 +67,7 @@ class HomeTroubles:
     @property
     def are_many(self) -> bool:
         """Whether homes fail one after the other to fetch anything, so that asking them all takes too long."""
-        many = self.is_told_out or len(self._unable) >= self._settings.unable_max
+        many = (self.is_told_out and not self._is_held) or len(self._unable) >= self._settings.unable_max
         return many and self._is_long_ago
 
     @property

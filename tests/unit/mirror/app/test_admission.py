@@ -11,6 +11,16 @@ WINDOW_S = SETTINGS.admission_window_s
 LARGE = SETTINGS.small_blob_bytes + 1
 
 
+class Clock:
+    """A time that a test sets, s."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def asks(
     admission: Admission, asker: str, now: float, *, blob: str = "blob", size: int = LARGE, role: Role = Role.HOLDER
 ) -> bool:
@@ -44,6 +54,20 @@ def test_who_has_not_asked_for_a_while_is_out_of_the_way() -> None:
     assert asks(admission, "b", 2.5 * WINDOW_S)
 
 
+def test_who_gets_a_piece_slowly_is_in_the_way_until_a_while_after_its_end() -> None:
+    admission, clock = Admission(), Clock()
+    assert asks(admission, "a", 0.0)
+    with admission.transfer("blob", "a", clock):
+        clock.now = 10 * WINDOW_S
+        assert asks(admission, "a", clock.now)
+        clock.now = 20 * WINDOW_S
+        assert not asks(admission, "b", clock.now)
+        assert asks(admission, "b", clock.now, blob="other")
+        clock.now = 30 * WINDOW_S
+    assert not asks(admission, "b", clock.now + WINDOW_S / 2)
+    assert asks(admission, "b", clock.now + 2 * WINDOW_S)
+
+
 def test_a_refused_member_that_keeps_asking_keeps_the_others_on_the_homes() -> None:
     admission = Admission()
     for step in range(20):
@@ -67,9 +91,9 @@ def test_blobs_are_counted_apart() -> None:
 @pytest.mark.parametrize("size", [1, LARGE])
 def test_there_is_a_bound_on_transfers_whoever_asks(size: int, role: Role) -> None:
     admission = Admission(AppSettings(transfers_max=2))
-    with admission.transfer():
+    with admission.transfer("blob", "a", Clock()):
         assert asks(admission, "a", 0.0, size=size, role=role)
-        with admission.transfer():
+        with admission.transfer("other", "b", Clock()):
             assert not asks(admission, "a", 0.0, size=size, role=role)
         assert asks(admission, "a", 0.0, size=size, role=role)
 

@@ -356,6 +356,22 @@ def test_a_busy_holder_sends_everybody_to_the_homes_but_homes_get_their_pieces()
     assert shown(at.next()) == [("b", "home", 1)]
 
 
+def test_that_the_registry_is_out_does_not_keep_a_busy_holder_from_sending_each_piece_once() -> None:
+    at = desk(holders=["h"])
+    at.plan.candidates.troubles.is_told_out = True
+    at.now = SETTINGS.unable_s + 1
+    for flight in at.next():
+        at.fail(flight, "busy")
+    assert shown(at.next()) == [("a", "home", 0), ("b", "home", 1), ("c", "home", 2), ("h", "holder-for-home", 3)]
+
+
+def test_a_registry_that_is_out_and_no_holder_leave_the_homes_alone() -> None:
+    at = desk()
+    at.plan.candidates.troubles.is_told_out = True
+    at.now = SETTINGS.unable_s + 1
+    assert {flight.source for flight in at.next()} == {UPSTREAM}
+
+
 def test_without_upstream_this_nodes_own_pieces_still_come_from_the_busy_holder() -> None:
     at = desk(holders=["h"], upstream=False)
     for flight in at.next():
