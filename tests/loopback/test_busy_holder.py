@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from mirror.settings import AppSettings
 from mirror.sources.peers.protocol import NODE_HEADER, RATE_HEADER, REASON_HEADER, ROLE_HEADER
 from tests.loopback.nodes import Node, cluster, pieces_of
-from tests.loopback.servers import LARGE, MIB, SMALL, run
+from tests.loopback.servers import LARGE, MIB, run
 
 
 @pytest.mark.parametrize("pullers", [2, 3, 5])
@@ -77,7 +78,7 @@ def test_small_blobs_are_given_to_everybody(tmp_path: Path) -> None:
     async def story() -> None:
         async with cluster(tmp_path, 5) as it:
             holder, *others = it.nodes
-            content = await it.give(holder, SMALL)
+            content = await it.give(holder, LARGE[: AppSettings().small_blob_bytes])
             await it.pull(content, others)
             got = [asked for asked in it.origin.requests if asked.method == "GET"]
             assert {(asked.start, asked.stop) for asked in got} <= {(0, 1)}, "for its size alone, if at all"
