@@ -73,7 +73,7 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 
 @pytest.mark.parametrize(("moment", "number"), list(zip(MOMENTS, itertools.cycle([signal.SIGINT, signal.SIGTERM]))))
 def test_a_signal_at_any_moment_leaves_nothing_either(tmp_path: Path, moment: str, number: signal.Signals) -> None:
-    command = skvaller("demo", "--nodes", "2", "--size", "4MiB", TMPDIR=str(tmp_path))
+    command = skvaller("demo", "--nodes", "2", "--size", "64MiB", TMPDIR=str(tmp_path))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as demo:
         try:
             wait_until(lambda: MOMENTS[moment](tmp_path), moment, 60)
