@@ -136,13 +136,14 @@ class Fetch:
         """Fetch, verify, commit; whatever happens, the readers learn of it."""
         abandonment = asyncio.create_task(self._abandon_when_idle())
         try:
-            await self._fetch_verified()
-            self._intake.commit(self.spool.hasher.proof())
-            self.spool.finish()
-            self._phase = Phase.COMPLETE
-            self.record.seconds = time.monotonic() - self._started_at
-            self._env.metrics.fetch_seconds.observe(self.record.seconds)
-            await self._fetch_dropped()
+            with self._env.health.followed(self._changed.set):
+                await self._fetch_verified()
+                self._intake.commit(self.spool.hasher.proof())
+                self.spool.finish()
+                self._phase = Phase.COMPLETE
+                self.record.seconds = time.monotonic() - self._started_at
+                self._env.metrics.fetch_seconds.observe(self.record.seconds)
+                await self._fetch_dropped()
         except MirrorError as error:
             self._fail(Phase.FAILED, error)
         except OSError as error:
@@ -254,8 +255,7 @@ class Fetch:
         hashing = asyncio.create_task(self.spool.hash(self._intake.append_prefix))
         hashing.add_done_callback(lambda _: self._changed.set())
         try:
-            with self._env.health.followed(self._changed.set):
-                await self._download.run(hashing.done)
+            await self._download.run(hashing.done)
             return await hashing
         finally:
             hashing.cancel()

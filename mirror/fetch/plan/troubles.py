@@ -35,7 +35,7 @@ class HomeTroubles:
 
     # What happened.
 
-    def update(self, able: Collection[str], now: float, *, is_held: bool = False) -> None:
+    def update(self, able: Collection[str], now: float, *, is_held: bool) -> None:
         """Take note of which homes, this node apart, may be asked now, and whether a member holds the blob."""
         self._others, self._now, self._is_held = able, now, is_held
 

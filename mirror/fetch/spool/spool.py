@@ -190,7 +190,7 @@ class Spool:
         """The digest is right: readers may have all that was hashed, and what was retracted too late."""
         for start, stop in self._arrival.file.verified():
             self.present.add(start, stop)
-        for start, stop in list(self._hashed) if self.is_trimmed else [(0, self._arrival.file.size)]:
+        for start, stop in self._hashed if self.is_trimmed else RangeSet((0, self._arrival.file.size)):
             self.vouching.release(start, stop)
         self._arrival.become(Complete())
         self.readers.wake_all()
