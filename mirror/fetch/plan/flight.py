@@ -126,9 +126,32 @@ class Flights:
         return sum((flight.source == UPSTREAM) is from_upstream for flight in lazy)
 
     def superfluous(self, present: RangeSet) -> list[Flight]:
-        """Flights of which all has arrived by others."""
-        flights = (flight for flight in self._flights if flight.stop is not None and flight.position < flight.stop)
-        return [flight for flight in flights if present.covers(flight.position, flight.stop or 0)]
+        """Flights of which all has arrived by others, or comes by another one of the same source, which sends on.
+
+        A source that knows no ranges sends everything in answer to each of several requests.
+        """
+        return [
+            flight
+            for flight in self._flights
+            if flight.stop is not None
+            and flight.position < flight.stop
+            and (present.covers(flight.position, flight.stop) or self._is_doubled(flight, flight.stop))
+        ]
+
+    def _is_doubled(self, flight: Flight, stop: int) -> bool:
+        """Whether another flight of the same source, which has brought something, is to bring the same bytes.
+
+        What a client reads by itself is asked for although it comes later with the whole.
+        """
+        return flight.audience is not Audience.LAZY and any(
+            other.source == flight.source
+            and other.first_at is not None
+            and other.start < flight.start
+            and other.position <= flight.position
+            and other.stop is not None
+            and stop <= other.stop
+            for other in self._flights
+        )
 
     def in_the_way(self, needed: RangeSet, present: RangeSet) -> list[Flight]:
         """Flights to give up where something is needed that none of them brings: those whose next bytes nobody needs.

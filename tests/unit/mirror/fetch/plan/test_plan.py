@@ -888,6 +888,23 @@ def test_a_piece_that_is_nearly_there_is_waited_for() -> None:
     assert at.next() == []
 
 
+def test_of_two_answers_with_everything_only_the_first_is_taken() -> None:
+    at = desk(["me", "a", "b", "c"])
+    first, *others = at.next()
+    for flight in others:
+        at.land(flight)
+    second, *_ = (flight for flight in at.next() if flight.source == UPSTREAM)
+    assert (piece(first), piece(second)) == (0, 4)
+    for flight in (second, first):  # upstream serves no ranges
+        at.plan.replied(flight, SIZE, None)
+    at.arrive(second, second.start + 10)
+    assert at.plan.flights.superfluous(at.present) == []
+    at.arrive(first, 10)
+    assert at.plan.flights.superfluous(at.present) == [second]
+    at.arrive(first, second.position + 1)  # in memory: what is behind it, and was dropped, comes by the other one alone
+    assert at.plan.flights.superfluous(RangeSet()) == []
+
+
 def test_who_is_first_wins_and_the_other_is_superfluous() -> None:
     at = desk()
     late = flying_late(at, others_s=0.2, now=SETTINGS.late_s)
