@@ -117,10 +117,11 @@ class Lab:
         crowd = Crowd(scene.clients, patience_s)
         if not scenario.starts:
             self._say(mode, "starting")
-            self._start(scene, 1 if scenario.alone is not None else len(self._nodes))
-        if scenario.alone is not None:
+            on_its_own = scenario.first is not None and MODES[mode].homes
+            self._start(scene, 1 if on_its_own else len(self._nodes))
+        if scenario.first is not None:
             self._say(mode, "letting the first node pull")
-            scenario.alone(scene, crowd, image)
+            scenario.first(scene, crowd, image)
             self._start(scene, len(self._nodes))
         if scenario.prepare is not None:
             scenario.prepare(scene, image)

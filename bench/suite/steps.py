@@ -207,6 +207,7 @@ _CLUSTERS: Final[Sequence[Lab | Bench]] = (
     _thin("idle", 5, _DECIDING, client="ctr", more=("--keys", "20", "--watch", "15")),
     *(_thin("fanout", nodes, _DECIDING, client="ctr") for nodes in (2, 3)),
     *(_thin(scenario, 5, _DECIDING, client="ctr") for scenario in ("kill", "lonely")),
+    Lab(scenario="lonely", nodes=5, image="10MB-4", modes=_DECIDING, client="ctr"),
     *(_thin(scenario, 5, _BESIDE) for scenario in ("dark", "partition", "churn", "slow", "late", "rolling")),
     *_AT_ONCE,
 )

@@ -23,6 +23,7 @@ class Kind:
         build: makes what a run needs, without starting it.
         mirrors: whether something stands between the clients and upstream, which keeps what it has passed on.
         discovers: whether each host with a client has a process that finds what the others have.
+        homes: whether nodes fetch for each other, so that parts of what one pulls are with others too.
         proxied: whether it needs the host for a pull-through cache.
         dht: whether its agents need the optional extra of that name.
         spegel: whether it runs Spegel, which serves what containerds have, and so nothing to clients without one.
@@ -33,6 +34,7 @@ class Kind:
     build: Callable[[str, Site], Mode]
     mirrors: bool = True
     discovers: bool = True
+    homes: bool = False
     proxied: bool = False
     dht: bool = False
     spegel: bool = False
@@ -45,8 +47,13 @@ class Kind:
 MODES: Final[Mapping[str, Kind]] = {
     kind.name: kind
     for kind in (
-        Kind("skvaller", "their own agents", Skvaller),
-        Kind("exact", "agents that gossip about keys themselves", partial(Skvaller, flags=("--router", "exact"))),
+        Kind("skvaller", "their own agents", Skvaller, homes=True),
+        Kind(
+            "exact",
+            "agents that gossip about keys themselves",
+            partial(Skvaller, flags=("--router", "exact")),
+            homes=True,
+        ),
         Kind("dht", "agents that find content by a DHT", partial(Dht, resolve="20ms"), dht=True),
         Kind("dht-5s", "the same, with K3s's patience for the DHT", partial(Dht, resolve="5s"), dht=True),
         Kind("direct", "the registry", Direct, mirrors=False, discovers=False),

@@ -58,7 +58,7 @@ def _lonely(scene: Scene, crowd: Crowd) -> Outcome:
 
 
 def _give_to_one(scene: Scene, crowd: Crowd, image: Image) -> None:
-    """Let the first node, or the cache, pull everything, then stop upstream. Other agents would have taken pieces."""
+    """Let the first node, or the cache, pull everything, then stop upstream."""
     first = scene.clients[0]
     crowd.go([first])
     crowd.until_ended([first])
@@ -78,7 +78,7 @@ PULLS: Final = (
     Scenario("late", "the second half when the first has half of it", _late, nodes_least=2),
     Scenario("slow", "one sends with a tenth of its link", _slow, prepare=_make_slow, nodes_least=2),
     Scenario(
-        "lonely", "one has it, and upstream is gone", _lonely, alone=_give_to_one, prepare=_until_found,
+        "lonely", "one has it, and upstream is gone", _lonely, first=_give_to_one, prepare=_until_found,
         upstream_counts=False, needs=Needs.MIRROR, nodes_least=2,
     ),
 )  # fmt: skip

@@ -29,8 +29,8 @@ class Scenario:
         name: on the command line.
         what: happens in it, for the table's title.
         play: makes it happen; what is measured begins and ends with it.
-        alone: what is done when the first node is the only one that was started; without it, all start together.
-        prepare: what is done when all have started.
+        first: what is done before all else. Where nodes fetch for each other, only the first node has started by then.
+        prepare: what is done next, when all have started.
         starts: whether `play` starts the nodes itself.
         pulls: whether the clients pull the image.
         upstream_counts: whether upstream's link can be the narrowest on the way.
@@ -41,7 +41,7 @@ class Scenario:
     name: str
     what: str
     play: Callable[[Scene, Crowd], Outcome]
-    alone: Callable[[Scene, Crowd, Image], None] | None = None
+    first: Callable[[Scene, Crowd, Image], None] | None = None
     prepare: Callable[[Scene, Image], None] | None = None
     starts: bool = False
     pulls: bool = True
