@@ -467,6 +467,12 @@ _SCENARIO_OPTIONS = (
         metavar="PERCENT",
         help="Share of all packets that the network loses, at random.  [default: 0]",
     ),
+    click.option(
+        "--congestion",
+        type=click.Choice(["cubic", "bbr", "reno"]),
+        default="cubic",
+        help="How TCP of all hosts reacts to full links.  [default: cubic, as in most kernels]",
+    ),
     click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too."),
     click.option(
         "--plot",

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 from mirror import __version__
-from testbed.network import congestion_control
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
@@ -44,13 +43,12 @@ _ANSWER_S: Final = 10.0
 
 
 def machine() -> Mapping[str, str | int | None]:
-    """This machine: its cores, memory, kernel, and how its TCP reacts to full links."""
+    """This machine: its cores, memory and kernel, and the Python that runs."""
     return {
         "cpus": os.cpu_count(),
         "cpu": _cpu(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "kernel": platform.release(),
-        "congestion_control": congestion_control(),
         "python": platform.python_version(),
     }
 

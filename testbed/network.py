@@ -308,11 +308,13 @@ class Network:
 
     Args:
         stack: everything that is made goes when this one is closed.
+        congestion: how TCP of its hosts reacts to full links, such as `cubic`; None for what this machine does.
     """
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, congestion: str | None = None) -> None:
         self.hosts: dict[str, Host] = {}
         self._stack = stack
+        self._congestion = congestion
         self._switch = stack.enter_context(Namespace("switch")).name
         run(["ip", "-n", self._switch, "link", "add", "bridge", "type", "bridge"])
         run(["ip", "-n", self._switch, "link", "set", "bridge", "up"])
@@ -321,7 +323,7 @@ class Network:
         """Add a host, behind a link that is limited in both directions if a rate is given, bits per second.
 
         Raises:
-            RunError: the network is full.
+            RunError: the network is full, or the kernel has no such congestion control.
         """
         number = len(self.hosts) + 1
         if number > _HOSTS_MAX:
@@ -333,6 +335,8 @@ class Network:
         run(["ip", "-n", self._switch, "link", "set", host.port, "master", "bridge", "up"])
         run(["ip", "-n", netns, "address", "add", f"{host.address}/24", "dev", "eth0"])
         run(["ip", "-n", netns, "link", "set", "eth0", "up"])
+        if self._congestion is not None:
+            _control_congestion(netns, self._congestion)
         if link_bits is not None:
             host.limit_sent(link_bits)
             host.limit_received(link_bits)
@@ -376,9 +380,14 @@ class Network:
         }
 
 
-def congestion_control() -> str:
-    """How TCP reacts to full links here; new namespaces take it from the machine."""
-    return Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+def _control_congestion(netns: str, name: str) -> None:
+    """Have TCP in a namespace react to full links in one way. Source: tcp(7)."""
+    folder = Path("/proc/sys/net/ipv4")
+    try:
+        inside(netns, lambda: (folder / "tcp_congestion_control").write_text(name))
+    except OSError:
+        known = (folder / "tcp_available_congestion_control").read_text().strip()
+        raise RunError(f"this kernel has no congestion control {name}; it has {known}") from None
 
 
 def _limit(netns: str, device: str, bits: int, queue_ms: int = _QUEUE_MS) -> None:

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +25,7 @@ from ..rounds import turned
 from . import tables
 from .clients import Client, Crowd, CtrClient, HttpClient, Order
 from .measure import Sampler, play
-from .modes import PROXY, Site
+from .modes import PROXY, ApartError, Site
 from .modes.table import MODES, Kind
 from .programs import Programs, find
 from .progress import Progress
@@ -57,7 +58,11 @@ def measure(console: Console, settings: Settings, plot: Path | None) -> Report:
         console.status("making the network") as status,
     ):
         progress = Progress(settings.repeats * len(settings.modes))
-        lab = Lab(settings, programs, Network(stack), place, lambda what: status.update(f"{progress}: {what}"))
+
+        def say(what: str) -> None:
+            status.update(f"{progress}: {what}")
+
+        lab = Lab(settings, programs, Network(stack, settings.congestion), place, say)
         for repeat in range(settings.repeats):
             for mode in turned(settings.modes, repeat):
                 found.append(lab.run(scenario, mode, repeat))
@@ -98,8 +103,12 @@ class Lab:
             network.lose(settings.loss)
 
     def run(self, scenario: Scenario, mode: str, repeat: int) -> Found:
+        """One run, which is begun again once if the processes do not find each other."""
+        return or_again(partial(self._in_folder, scenario, mode, repeat), f"{mode}-{repeat + 1}")
+
+    def _in_folder(self, scenario: Scenario, mode: str, repeat: int, name: str) -> Found:
         """One run: everything new, and everything gone afterwards."""
-        folder = self._place / f"{mode}-{repeat + 1}"
+        folder = self._place / name
         folder.mkdir()
         try:
             with ExitStack() as stack:
@@ -189,6 +198,19 @@ class Lab:
 
     def _say(self, mode: str, what: str) -> None:
         self._show(f"{self._settings.scenario}, {self._settings.nodes} nodes, {mode}: {what}")
+
+
+def or_again(run: Callable[[str], Found], name: str) -> Found:
+    """What a run of some name has found; or, if its processes were not together, another one, whose figures say so.
+
+    Raises:
+        ApartError: the processes of both have not found each other.
+    """
+    try:
+        return run(name)
+    except ApartError:
+        found = run(f"{name}-again")
+        return replace(found, figures={**found.figures, "begun_again": 1})
 
 
 def _check(settings: Settings) -> Programs:

@@ -36,6 +36,7 @@ class Settings:
         spegel: path of Spegel; None for the one on PATH.
         spegel_containerd: path of the containerd that all modes use; None for the one on PATH.
         loss: share of all packets that the network loses, percent.
+        congestion: how TCP of all hosts reacts to full links.
     """
 
     scenario: str
@@ -58,6 +59,7 @@ class Settings:
     spegel_containerd: Path | None = None
     image_name: str | None = None
     loss: float = 0.0
+    congestion: str = "cubic"
 
     @property
     def ideal_s(self) -> float:

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from testbed.network import congestion_control
-
 from ..report import MIB, OURS, Cell, Goal, Report, Samples, Table
 from .results import Found
 from .scenarios import SCENARIOS
@@ -114,6 +112,7 @@ _TROUBLE: Final = {
     "client_errors": ("client errors", ".0f"),
     "suspicions": ("suspicions", ".0f"),
     "lag_ms": ("loop lag p99 ms", ".1f"),
+    "begun_again": ("begun again", ".0f"),
 }
 _RATIOS: Final = {"lonely": 1.3, "slow": 1.4, "kill": 1.3, "vanish": 1.5}
 _PULL_AFTER_DEATH_S: Final = 0.8
@@ -139,7 +138,8 @@ def report(found: Sequence[Found], settings: Settings, versions: Mapping[str, st
     image = f"an image of {name} in {settings.layers} layers; " if scenario.pulls else ""
     links = f"links {_rate(settings.link)}, upstream's {_rate(settings.upstream)}"
     loss = f", {settings.loss:g} % of all packets lost" if settings.loss else ""
-    title = f"{scenario.name}: {settings.nodes} nodes, {scenario.what}; {image}{links}{loss}; client: {settings.client}"
+    network = f"{links}, {settings.congestion}{loss}"
+    title = f"{scenario.name}: {settings.nodes} nodes, {scenario.what}; {image}{network}; client: {settings.client}"
     runs = f"{settings.repeats} runs" if settings.repeats > 1 else "one run"
     made = [_table(what, columns, found) for what, columns in _shown(settings)]
     tables = [table for table in made if len(table.columns) > 1]
@@ -154,11 +154,7 @@ def report(found: Sequence[Found], settings: Settings, versions: Mapping[str, st
     if errors:
         headings = {"mode": "mode", "run": "run", "node": "node", "error": "what its client said"}
         tables.append(Table("Clients that failed, those that do not count too", headings, {}, errors[:_ERRORS_SHOWN]))
-    details = {
-        "settings": settings.details(),
-        "congestion_control": congestion_control(),
-        "runs": [run.details() for run in found],
-    }
+    details = {"settings": settings.details(), "runs": [run.details() for run in found]}
     return Report(f"lab {settings.scenario}", tables, _goals(found, settings), details, versions)
 
 

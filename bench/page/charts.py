@@ -17,6 +17,9 @@ _BY_MODE: Final = (("fanout", "ratio"), ("fanout", "upstream"))
 """What is drawn mode by mode at the size that is asked for."""
 
 _FAULTS: Final = ("kill", "vanish", "dark", "partition", "churn", "slow", "lonely")
+_ALIKE: Final = ("image", "layers", "link", "upstream", "client", "loss", "congestion")
+"""Settings that the points of a line have in common."""
+
 _SIZES_LEAST: Final = 2
 """How many sizes make a line."""
 
@@ -93,7 +96,7 @@ def _alike(trials: Sequence[Trial]) -> list[list[Trial]]:
     """Those that differ in nothing but the number of nodes, where there are enough of them to make a line."""
     groups: dict[tuple[Any, ...], list[Trial]] = {}
     for trial in trials:
-        key = tuple(f"{trial.settings.get(name)}" for name in ("image", "layers", "link", "upstream", "client", "loss"))
+        key = tuple(f"{trial.settings.get(name)}" for name in _ALIKE)
         groups.setdefault(key, []).append(trial)
     return [group for group in groups.values() if len({trial.nodes for trial in group}) >= _SIZES_LEAST]
 

@@ -14,6 +14,9 @@ CLEAR_SHARE: Final = 0.05
 CLEAR_SHARE_ONCE: Final = 0.25
 """The same where one of them was measured only once, so that its spread is not known."""
 
+_USUAL: Final = "cubic"
+"""Congestion control that is not mentioned: most machines have it, and older results do not name theirs."""
+
 _WITHOUT_IMAGE: Final = ("discover", "idle")
 """Scenarios in which nobody pulls the image."""
 
@@ -157,6 +160,8 @@ class Trial:
                 parts.append(f"{words} {bits / 1e6:.4g} Mbit/s")
         if loss := self.settings.get("loss"):
             parts.append(f"{loss} % of all packets lost")
+        if (congestion := self.settings.get("congestion", _USUAL)) != _USUAL:
+            parts.append(f"TCP with {congestion}")
         if self.settings.get("client") == "ctr":
             parts.append("by containerd's ctr")
         return ", ".join(parts)

@@ -200,6 +200,9 @@ def _thin(scenario: str, nodes: int, modes: Sequence[str], *, client: str = "htt
 
 
 _AT_ONCE: Final = tuple(_thin("fanout", nodes, _BESIDE) for nodes in (8, 3, 2, 5))
+_BBR: Final = _thin("fanout", 5, ("skvaller",), more=("--congestion", "bbr"))
+"""BBR shares a full link among few connections less evenly than cubic does, so that some homes lag."""
+
 _CLUSTERS: Final[Sequence[Lab | Bench]] = (
     _thin("fanout", 5, _EVERY, client="ctr"),
     _thin("vanish", 5, _DECIDING, client="ctr"),
@@ -209,6 +212,7 @@ _CLUSTERS: Final[Sequence[Lab | Bench]] = (
     *(_thin(scenario, 5, _DECIDING, client="ctr") for scenario in ("kill", "lonely")),
     Lab(scenario="lonely", nodes=5, image="10MB-4", modes=_DECIDING, client="ctr"),
     *(_thin(scenario, 5, _BESIDE) for scenario in ("dark", "partition", "churn", "slow", "late", "rolling")),
+    _BBR,
     *_AT_ONCE,
 )
 """Every scenario, with what people choose between; the fan-out in all modes."""

@@ -165,6 +165,17 @@ def test_a_host_that_cannot_be_added_leaves_nothing_either() -> None:
 
 
 @pytest.mark.clients
+def test_hosts_react_to_full_links_as_they_are_told() -> None:
+    need("ip")
+    with ExitStack() as stack:
+        host = Network(stack, "reno").host("a")
+        assert host.run("cat", "/proc/sys/net/ipv4/tcp_congestion_control").strip() == "reno"
+    with ExitStack() as stack, pytest.raises(RunError, match=r"no congestion control telepathy; it has .*reno"):
+        Network(stack, "telepathy").host("a")
+    assert not namespaces_of(os.getpid())
+
+
+@pytest.mark.clients
 def test_what_a_killed_process_left_is_removed_and_nothing_else() -> None:
     need("ip")
     gone = int(run([sys.executable, "-c", "import os; print(os.getpid())"]))

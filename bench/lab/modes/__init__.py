@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from testbed.containerd import Containerd, write_hosts
+from testbed.errors import RunError
 from testbed.images import Image
 from testbed.network import Host, Network, Traffic
 from testbed.processes import Process, Usage
@@ -74,6 +75,10 @@ class Site:
         return place
 
 
+class ApartError(RunError):
+    """What was started on some hosts has not found each other in time."""
+
+
 class Mode(ABC):
     """Whom the clients ask, in one run.
 
@@ -126,7 +131,7 @@ class Mode(ABC):
         """Start what is missing on some hosts, and return when all of them are ready and know each other.
 
         Raises:
-            RunError: one has ended, or they are not together in time.
+            ApartError: one has ended, or they are not together in time.
         """
         mine = [(host, process) for host in hosts if (process := self.processes.get(host.name)) is not None]
         for host, process in mine:
@@ -134,7 +139,10 @@ class Mode(ABC):
                 self.launch(host, stack)
         names = {host.name for host, _ in mine}
         for host, process in mine:
-            process.until(partial(self._is_together, host, names), "together with all others", _TOGETHER_S)
+            try:
+                process.until(partial(self._is_together, host, names), "together with all others", _TOGETHER_S)
+            except RunError as error:
+                raise ApartError(str(error)) from None
 
     def _is_together(self, host: Host, names: Collection[str]) -> bool:
         """Whether a host's process knows those of these hosts, and is ready; alone, some never say so."""
