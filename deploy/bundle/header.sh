@@ -2,8 +2,8 @@
 # Skvaller @VERSION@ for Python @PYTHON@ on @ARCH@, in one file. `sh FILE --help` says what it does. What follows this script is
 # a zip archive, which Python runs: it needs the interpreter and glibc, no pip, no compiler and no network.
 die() { printf 'skvaller: %s\n' "$*" >&2; exit 1; }
-size=$((@SIZE@))
-[ "$(wc -c <"$0")" -eq $size ] || die "$0 is not as it was made: it should have $size bytes; copy it again"
+digest=$(tail -c @BYTES@ "$0" | sha256sum)
+[ "${digest%% *}" = @SHA256@ ] || die "$0 is not as it was made: some of its bytes are missing, or others; copy it again"
 [ "$(uname -m)" = @ARCH@ ] || die "this file is for @ARCH@, and this machine is $(uname -m); make one with ./dev bundle --arch $(uname -m)"
 has() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
 if [ -n "${PYTHON:-}" ]; then

@@ -126,15 +126,19 @@ def entry(name: str, when: int) -> zipfile.ZipInfo:
     return made
 
 
-def header(release: str, wanted: argparse.Namespace, archive_bytes: int) -> bytes:
-    """The script before the archive, which says how many bytes both have."""
+def header(release: str, wanted: argparse.Namespace, archive: bytes) -> bytes:
+    """The script before the archive, which knows how long that is, and its digest."""
+    values = {
+        "VERSION": release,
+        "PYTHON": wanted.python,
+        "ARCH": wanted.arch,
+        "BYTES": str(len(archive)),
+        "SHA256": hashlib.sha256(archive).hexdigest(),
+    }
     text = (HERE / "header.sh").read_text()
-    for name, value in (("VERSION", release), ("PYTHON", wanted.python), ("ARCH", wanted.arch)):
+    for name, value in values.items():
         text = text.replace(f"@{name}@", value)
-    places = text.count("@SIZE@")
-    digits = 10  # as many as the size takes, with spaces before it
-    size = len(text.encode()) - places * len("@SIZE@") + places * digits + archive_bytes
-    return text.replace("@SIZE@", f"{size:{digits}d}").encode()
+    return text.encode()
 
 
 def main() -> None:
@@ -145,7 +149,7 @@ def main() -> None:
         folder.mkdir()
         release = collect(folder, wanted)
         archive = pack(folder, release, commit_time(), wanted)
-    made = header(release, wanted, len(archive)) + archive
+    made = header(release, wanted, archive) + archive
     wanted.out.mkdir(parents=True, exist_ok=True)
     file = wanted.out / f"skvaller-{release}-python{wanted.python}-{wanted.arch}.pyz"
     partial = file.with_suffix(".partial")

@@ -103,8 +103,6 @@ def main():
     try:
         os.umask(0o022)
         place = unpack(archive, folder)
-    except zipfile.BadZipFile as error:
-        sys.exit(f"skvaller: {archive} is not as it was made: {error}; copy it again")
     except OSError as error:
         advice = "" if folder.endswith(PROGRAMS) else ", or name another folder with XDG_CACHE_HOME"
         reason = f"{error.strerror}; it takes about 150 MB there"
