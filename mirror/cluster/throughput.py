@@ -55,6 +55,11 @@ class Throughput:
             self._came[slot] = Counter()
         self._came[slot][source] += count
 
+    @property
+    def counted_s(self) -> float:
+        """The time over which `recent_rate` counts, s."""
+        return self._settings.recent_s
+
     def recent_rate(self, source: str, now: float) -> float:
         """What came from a source within the last seconds, of all blobs together, bytes per second."""
         first = self._slot(now) - self._settings.recent_slots

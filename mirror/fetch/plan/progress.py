@@ -68,6 +68,9 @@ class Progress:
     def latest(self, flights: Iterable[Flight], now: float, *, at_the_end: bool) -> tuple[Flight, bool] | None:
         """Of the late flights the one that will land last, and whether it is very late; None if none is late.
 
+        Early on a slow flight may yet catch up with the others, so each is given the time that they take. A source that
+        is slow in everything is given only the time over which that is counted.
+
         What a home sends is very late only if the home is slow: if all that comes from it, of all blobs, is as slow
         compared with other sources. Of a home that delivers, one piece is slow because it is slow to come to the home;
         to ask upstream for it once more would make that even slower.
@@ -81,7 +84,8 @@ class Progress:
         factor = settings.late_factor_at_end if at_the_end else settings.late_factor
         latest: tuple[float, Flight, bool] | None = None
         for flight in flights:
-            if now - flight.began_at < settings.late_s or _has_twin(flight, flights):
+            age_s = now - flight.began_at
+            if age_s < settings.late_s or _has_twin(flight, flights):
                 continue
             assert flight.stop is not None
             typical = self._typical(flight, flights, now)
@@ -89,11 +93,12 @@ class Progress:
             remaining_s = (flight.stop - flight.position) / rate
             if typical is None or rate * factor > typical or remaining_s < settings.late_s / 2:
                 continue
-            if (now - flight.began_at) * typical < settings.late_grace * (flight.stop - flight.start):
+            very = factor * settings.very_late_factor
+            is_very_late = rate * very <= typical and self._is_slow(flight, flights, very, typical, now)
+            grace_s = settings.late_grace * (flight.stop - flight.start) / typical
+            if age_s < (min(grace_s, self._throughput.counted_s) if is_very_late else grace_s):
                 continue
             if latest is None or remaining_s > latest[0]:
-                very = factor * settings.very_late_factor
-                is_very_late = rate * very <= typical and self._is_slow(flight, flights, very, typical, now)
                 latest = remaining_s, flight, is_very_late
         return latest[1:] if latest is not None else None
 

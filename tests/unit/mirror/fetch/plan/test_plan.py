@@ -868,6 +868,25 @@ def test_a_piece_of_which_nothing_comes_for_long_is_fetched_by_others_although_i
     assert SETTINGS.still_s < asked_at < SETTINGS.still_s + 1
 
 
+@pytest.mark.parametrize("is_home_slow", [True, False])
+def test_a_piece_of_a_home_that_is_slow_in_everything_is_late_before_others_would_have_ended(
+    is_home_slow: bool,
+) -> None:
+    throughput = Throughput()
+    at = desk(throughput=throughput)
+    late, *others = at.next()
+    for step in range(1, 22):
+        assert at.next() == []
+        at.now = step / 10
+        at.arrive(late, late.start + 1000 * step)
+        for flight in others:
+            at.arrive(flight, flight.start + 10_000 * step)  # a piece takes ten seconds
+        if not is_home_slow:
+            throughput.came(late.source, 9_000, at.now)  # of another blob
+    seconds = at.next()
+    assert [(second.role, second.start) for second in seconds] == [(Role.PARTIAL, late.position)] * is_home_slow
+
+
 def test_no_piece_is_late_in_its_first_second_or_as_fast_as_the_others() -> None:
     at = desk()
     flying_late(at, others_s=0.01, now=SETTINGS.late_s - 0.01)
