@@ -706,7 +706,8 @@ class PlanSettings:
     late_factor_at_end: float = 2.0
     """The same where nothing else is left to ask for: then a second copy costs idle links only."""
     late_grace: float = 1.5
-    """A request is late only after this many times the time that others in its role take for as many bytes."""
+    """A request is late only after this many times the time that others in its role take for as many bytes; to a source
+    that is slow in everything after the time over which that is counted, if this is sooner."""
     very_late_factor: float = 2.0
     """A piece that is this many times later still is fetched by another home, at the cost of its bytes once more, if
     all that its home sends is as slow. Otherwise the bytes are as slow to come to the home."""

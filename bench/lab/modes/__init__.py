@@ -131,7 +131,8 @@ class Mode(ABC):
         """Start what is missing on some hosts, and return when all of them are ready and know each other.
 
         Raises:
-            ApartError: one has ended, or they are not together in time.
+            ApartError: they are not together in time.
+            RunError: one has ended.
         """
         mine = [(host, process) for host in hosts if (process := self.processes.get(host.name)) is not None]
         for host, process in mine:
@@ -142,6 +143,8 @@ class Mode(ABC):
             try:
                 process.until(partial(self._is_together, host, names), "together with all others", _TOGETHER_S)
             except RunError as error:
+                if not process.running:
+                    raise
                 raise ApartError(str(error)) from None
 
     def _is_together(self, host: Host, names: Collection[str]) -> bool:
