@@ -607,7 +607,7 @@ class ClusterSettings:
     """Age up to which a sample or a report counts, s: a link that was slow a minute ago may be idle now."""
     recent_s: float = 2.0
     """Time over which it is counted what comes from a source, s: two of the shortest times after which a request is
-    late."""
+    late. Also bounds the time between samples of homes that are compared: links are as busy then as now."""
     recent_slots: int = 8
     """Slots into which that time is divided: what is older than it by less than one of them counts, too."""
     others_min: int = 2

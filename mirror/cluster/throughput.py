@@ -102,18 +102,24 @@ class Throughput:
         return count / max([1.0, *holders])
 
     def relative_rate(self, member: str, among: Collection[str], now: float) -> float | None:
-        """A home's rate divided by the median rate of the other homes; None if too little is known."""
-        recent = {
-            name: average.rate
-            for name in among
-            if (average := self._averages.get((name, Role.HOME))) is not None
-            and average.samples >= self._settings.samples_min
-            and now - average.at < self._settings.sample_age_max_s
-        }
-        own = recent.pop(member, None)
-        if own is None or len(recent) < self._settings.others_min:
+        """A home's rate divided by the median rate of the other homes; None if too little is known.
+
+        Only those are compared that delivered at about the same time: one that was last asked while many wanted bytes
+        of it is not slower than one that was asked by this node alone, a few seconds later.
+        """
+        own = self._as_home(member) if member in among else None
+        if own is None or now - own.at >= self._settings.sample_age_max_s:
             return None
-        return own / max(statistics.median(recent.values()), 1.0)
+        homes = (self._as_home(name) for name in among if name != member)
+        rates = [home.rate for home in homes if home is not None and abs(home.at - own.at) < self._settings.recent_s]
+        if len(rates) < self._settings.others_min:
+            return None
+        return own.rate / max(statistics.median(rates), 1.0)
+
+    def _as_home(self, member: str) -> _Average | None:
+        """What a member delivers as a home; None if too little is known."""
+        known = self._averages.get((member, Role.HOME))
+        return known if known is not None and known.samples >= self._settings.samples_min else None
 
 
 class SlowReports:

@@ -90,6 +90,20 @@ def test_a_share_expires() -> None:
     assert throughput.relative_rate("a", RING, 131.0) is None
 
 
+def test_a_share_is_of_what_others_delivered_at_the_same_time() -> None:
+    """Of a home that was last asked while all nodes pulled nothing is known when another is asked by this one alone."""
+    throughput = measured({"a": 0.1, "b": 0.1, "c": 0.1, "d": 0.1}, now=100.0)
+    assert throughput.relative_rate("a", RING, 100.0) == pytest.approx(1.0)
+    for at in (102.5, 102.6, 102.7):
+        for home in "bcd":
+            throughput.landed(home, MEBIBYTE, 0.1, 0.0, at, Role.HOME)
+    assert throughput.relative_rate("a", RING, 102.8) is None
+    throughput.landed("a", MEBIBYTE, 10.0, 0.0, 102.8, Role.HOME)
+    slow = throughput.relative_rate("a", RING, 102.8)
+    assert slow is not None
+    assert slow < ClusterSettings().slow_rate
+
+
 def test_throughput_is_kept_of_a_bounded_number_the_latest() -> None:
     throughput = Throughput()
     for number in range(3000):
