@@ -399,8 +399,9 @@ class OutageSettings:
     """Of `sources.outages` and `sources.watched`: registries that do not answer."""
 
     silent_s: float = 0.8
-    """Time without the head of an answer, s, after which a registry is asked for a sign of life. Most answers come
-    sooner; a registry that fetches from elsewhere takes seconds, and answers this question beside it."""
+    """Time in which an answer brought nothing, s, neither its head nor more of its body, after which a registry is
+    asked for a sign of life. Most heads come sooner, and bodies stop for less, also when a packet is lost; a registry
+    that fetches from elsewhere takes seconds, and answers this question beside it."""
     sign_of_life_s: float = 1.7
     """Bounds how long a registry takes to give a sign of life, s: a connection with TLS and one answer, of four round
     trips, with one lost packet, which is sent again after 1 s. With `silent_s`, a client waits 5 s where both this node
@@ -422,6 +423,9 @@ class OutageSettings:
     others_probe_s: float = 5.0
     """The same as `probe_s` for members of which another one asks, s: if that one lies, dies, or has a line of its own,
     the others see the return that much later."""
+    return_s: float = 2.5
+    """Time after the word of a member that a registry is back for which those that have not said so count as homes, s:
+    the word comes, and the registry gives them a sign of life, within it."""
     say_again_s: float = 10.0
     """Time after which a member repeats that a registry is out, s: thrice within `told_s`."""
     tellers_max: int = 8

@@ -7,16 +7,16 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
 from testbed.containerd import Containerd
 from testbed.images import Image
-from testbed.network import Host
+from testbed.network import Host, Network, Traffic
 from testbed.processes import WAIT_S, kill, spawn
 
 from ..content import REPOSITORY
@@ -247,11 +247,15 @@ class Crowd:
 
     Args:
         clients: one per host.
+        network: counts what comes to the hosts.
         limit_s: a client that takes longer is given up, seconds.
     """
 
     clients: Sequence[Client]
+    network: Network
     limit_s: float
+    _before: Mapping[str, Traffic] = field(default_factory=dict, init=False)
+    """What the interface of each host had carried when clients were last told to pull."""
 
     def of(self, name: str) -> Client:
         """The one on a host."""
@@ -259,15 +263,18 @@ class Crowd:
 
     def go(self, clients: Sequence[Client]) -> None:
         """Let some of them pull."""
+        self._before = self.network.traffic()
         for client in clients:
             client.go()
 
     def until_half(self, clients: Sequence[Client]) -> None:
-        """Wait until the one in the middle has half of the image."""
+        """Wait until half of the image has come to the host in the middle. A client may get whole layers alone."""
         half = clients[0].order.image.total / 2
         deadline = time.monotonic() + self.limit_s
         while time.monotonic() < deadline and not all(client.ended for client in clients):
-            if statistics.median(client.progress_bytes for client in clients) >= half:
+            now = self.network.traffic()
+            names = [client.host.name for client in clients]
+            if statistics.median((now[name] - self._before[name]).received for name in names) >= half:
                 return
             time.sleep(_LOOK_S)
 

@@ -123,7 +123,7 @@ class Lab:
         image = self._image(folder, f"run{repeat + 1}", pulled=scenario.pulls)
         scene = self._scene(mode, image, folder, stack)
         patience_s = self._settings.patience_s + _SLOWNESS * self._settings.ideal_s * len(scene.clients)
-        crowd = Crowd(scene.clients, patience_s)
+        crowd = Crowd(scene.clients, scene.network, patience_s)
         if not scenario.starts:
             self._say(mode, "starting")
             on_its_own = scenario.first is not None and MODES[mode].homes

@@ -111,7 +111,7 @@ class Scene:
         Raises:
             BenchError: one has failed, and may not.
         """
-        Crowd(clients, self.patience_s + more_s).until_ended(clients)
+        Crowd(clients, self.network, self.patience_s + more_s).until_ended(clients)
         for client in clients:
             if client.pull is not None and client.pull.errors and not allow_errors:
                 raise BenchError(f"the client on {client.host.name} could not pull: {client.pull.errors[0]}")

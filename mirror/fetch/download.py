@@ -151,7 +151,9 @@ class Download:
             demand = self._spool.demand()
         self._known.update(up, self._candidates.ring.members)
         resting, silent = cluster.resting(), self._env.health.silent()
-        serving = self._env.serving(self.content.repository.registry, now)
+        registry = self.content.repository.registry
+        serving, is_out = self._env.serving(registry, now), self._env.outages.why(registry, now) is not None
+        self._candidates.look_at_registry(now, is_out=is_out)
         is_held_up = (backing := self._spool.backing) is not None and backing.is_in_memory
         for _ in range(2):
             for flight in plan.next(demand, up, serving, now, resting=resting, silent=silent):
@@ -160,10 +162,10 @@ class Download:
             if not (is_held_up and (in_the_way := plan.flights.in_the_way(demand.needed, demand.present))):
                 break
             self._give_up(in_the_way, now)
-        if plan.flights:
+        if plan.flights or is_out:  # its return is waited for, within the plan's patience
             self._active_at = now
-            if plan.stuck:  # without any flight the fetch waits, or ends, for everybody
-                self._spool.refuse_members(plan.stuck, self._refusal())
+        if plan.flights and plan.stuck:  # without any flight the fetch waits, or ends, for everybody
+            self._spool.refuse_members(plan.stuck, self._refusal())
         return demand
 
     def _give_up(self, superfluous: Iterable[Flight], now: float) -> None:
@@ -238,6 +240,7 @@ class Download:
             self._candidates.halt()  # after what the failure says of the source, which rests for a while only
 
     def _failed(self, flight: Flight, error: SourceError) -> None:
+        log.debug("failed %s reason=%s error=%s digest=%s", flight, error.reason, error, self.content.digest)
         follows, reason = CONSEQUENCES[error.reason], error.reason
         size = self._plan.size
         if reason is Reason.RANGE and size is not None and flight.start >= size > 0:
@@ -248,7 +251,10 @@ class Download:
             self._spool.interest.hints |= {Audience.MEMBER: (0, MEBIBYTE), Audience.LAZY: (0, 1)}
             reason = Reason.BROKEN if flight.source == UPSTREAM else Reason.BUSY
         elif follows.is_failure and flight.role is not Role.PARTIAL:
-            self._count_failure(flight.source, error)
+            if flight.source == UPSTREAM:
+                self._env.metrics.source_failed(UPSTREAM, error.reason)
+            else:
+                self._env.health.failed(flight.source, error)
             self._record.failures.append(str(error))
             self._failures.append(error)
         if isinstance(error, UpstreamEnded):
@@ -257,13 +263,6 @@ class Download:
         if self._candidates.troubles.agree:
             self._env.outages.told(self.content.repository.registry, time.monotonic())
         self._turn_to_next_repository()
-
-    def _count_failure(self, source: str, error: SourceError) -> None:
-        if source != UPSTREAM:
-            self._env.health.failed(source, error)
-            return
-        log.debug("upstream did not deliver: %s source=%s reason=%s", error, source, error.reason)
-        self._env.metrics.source_failed("upstream", error.reason)
 
     def _source(self, name: str) -> Source:
         source = self._env.source(name)

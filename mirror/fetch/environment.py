@@ -62,5 +62,5 @@ class Environment:
     def serving(self, registry: str, now: float) -> Set[str]:
         """Members that serve as homes. Those whom the registry does not answer, as they say, are passed over."""
         serving, me = self.cluster.serving(), self.cluster.me
-        able = serving - self.words.others(registry, now)
+        able = serving - self.words.passed_over(registry, now)
         return able if able - {me} else serving

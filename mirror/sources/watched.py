@@ -1,9 +1,11 @@
 """Upstream under watch: whoever asks a registry that does not answer learns it soon, and the next one at once.
 
-A registry may be slow with one answer: it wakes storage up, or fetches from elsewhere. So who waits for the head of an
-answer does not give up by a clock of its own. After a short silence the registry is asked for a sign of life. If it
-gives none, it is out, and all requests fail at once until it answers again. While anybody wants something of it, it is
-asked again and again, so that it is used as soon as it is back; a request that comes meanwhile asks once more itself.
+A registry may be slow with one answer: it wakes storage up, or fetches from elsewhere. So who waits for an answer, its
+head or more of its body, does not give up by a clock of its own. After a short silence the registry is asked for a sign
+of life; whatever any answer of it brings is one. If it gives none, it is out, and all requests fail at once until it
+answers again. While anybody wants something of it, it is asked again and again, so that it is used as soon as it is
+back; a request that comes meanwhile asks once more itself. TCP alone would take up a body that broke off as long after
+the return as the line was cut, for the registry's kernel doubles the time between its tries.
 
 What other members say makes this node ask for a sign of life, too, before a client has to wait for that: see `words`.
 """
@@ -137,18 +139,24 @@ class WatchedUpstream:
         return await self.watch(content.repository.registry, lambda: self._registries.size(content, expected))
 
     async def download(self, content: Content, request: RangeRequest, sink: Sink) -> None:
-        """Put a range of some content into a sink; see `Source.download`. The head of the answer is watched for."""
+        """Put a range of some content into a sink; see `Source.download`."""
         registry = content.repository.registry
         signs = _Signs(sink, lambda: self._outages.signed(registry, time.monotonic()))
-        await self.watch(registry, lambda: self._registries.download(content, request, signs), signs.begun)
+        await self.watch(registry, lambda: self._registries.download(content, request, signs), signs.silent_since)
 
     async def watch(
         self,
         registry: str,
         ask: Callable[[], Coroutine[Any, Any, T]],
-        answered: "asyncio.Future[None] | None" = None,
+        silent_since: Callable[[], float | None] | None = None,
     ) -> T:
         """The outcome of a question.
+
+        Args:
+            registry: who is asked.
+            ask: asks.
+            silent_since: says since when nothing has come, monotonic seconds; None if nothing is waited for. By default
+                an answer comes at once and whole.
 
         Raises:
             UpstreamOut: the registry gives no sign of life.
@@ -156,16 +164,18 @@ class WatchedUpstream:
         """
         await self._admit(registry)
         task, began_at = asyncio.create_task(ask()), time.monotonic()
-        awaited: set[asyncio.Future[Any]] = {task} if answered is None else {task, answered}
-
-        def is_silent() -> bool:
-            return not any(future.done() for future in awaited)
-
+        silent_since, looked_at = silent_since or (lambda: began_at), began_at
         try:
-            while is_silent():
-                await asyncio.wait(awaited, timeout=self._settings.silent_s, return_when=asyncio.FIRST_COMPLETED)
-                if is_silent() and not await self._lives(registry, began_at) and is_silent():
-                    raise self._out(registry, "it gives no sign of life")
+            while not task.done():
+                since = silent_since()
+                quiet_from = looked_at if since is None else max(since, looked_at)
+                wait_s = max(0.0, quiet_from + self._settings.silent_s - time.monotonic())
+                await asyncio.wait([task], timeout=wait_s)
+                if since is not None and silent_since() == since and not task.done():
+                    lives = await self._lives(registry, since)
+                    if not lives and silent_since() == since and not task.done():
+                        raise self._out(registry, "it gives no sign of life")
+                looked_at = time.monotonic()
             outcome = await task
         except UpstreamError as error:
             if error.reason in _UNANSWERED and not await self._lives(registry):
@@ -306,35 +316,42 @@ class WatchedGuests:
 
 
 class _Signs:
-    """A sink that takes every byte for a sign of life.
+    """A sink that takes all that comes for a sign of life, and knows for how long nothing has come.
 
     Args:
         sink: gets everything.
-        on_sign: is called with each, in any thread.
+        on_sign: is called whenever something has come.
     """
 
     def __init__(self, sink: Sink, on_sign: Callable[[], None]) -> None:
         self._sink = sink
         self._on_sign = on_sign
-        self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the head of an answer has come."""
+        self._silent_since: float | None = time.monotonic()
+
+    def silent_since(self) -> float | None:
+        """Since when nothing has come, monotonic seconds; None while the sink is at work on what came last."""
+        return self._silent_since
 
     async def begin(self, reply: RangeReply) -> None:
         """See `Sink.begin`."""
-        if not self.begun.done():
-            self.begun.set_result(None)
-        self._on_sign()
+        self._came()
         await self._sink.begin(reply)
+        self._silent_since = time.monotonic()
 
     def begin_at_once(self, reply: RangeReply) -> bool:
         """See `Sink.begin_at_once`."""
         return self._sink.begin_at_once(reply)
 
     async def wait_for_space(self, position: int) -> None:
-        """See `Sink.wait_for_space`."""
+        """See `Sink.wait_for_space`: it is called when bytes have come, and before they are put."""
+        self._came()
         await self._sink.wait_for_space(position)
 
     def put(self, position: int, part: bytes | memoryview) -> None:
         """See `Sink.put`."""
-        self._on_sign()
         self._sink.put(position, part)
+        self._silent_since = time.monotonic()
+
+    def _came(self) -> None:
+        self._silent_since = None
+        self._on_sign()

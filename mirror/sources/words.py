@@ -15,6 +15,7 @@ each for a bounded time. The numbers are those of one member's own clock, so tha
 
 import enum
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Container, Set
 from dataclasses import dataclass
@@ -138,6 +139,15 @@ class Words:
     def others(self, registry: str, now: float) -> Set[str]:
         """The other members that say so."""
         return self.out(registry, now) - {self._me}
+
+    def passed_over(self, registry: str, now: float) -> Set[str]:
+        """Those of them that are not asked to fetch for others: none for a moment after one said that it is back.
+
+        All look in that moment. If each went by what it has heard, nodes would ask different homes for the same piece.
+        """
+        said = (word for (of, _), word in self._words.items() if of == registry and word.sees is Sees.ANSWERS)
+        back_at = max((word.until - self._settings.told_s for word in said), default=-math.inf)
+        return set() if now - back_at < self._settings.return_s else self.others(registry, now)
 
     def is_first(self, registry: str, now: float) -> bool:
         """Whether this node is the first of those that say that a registry is out; it is where nobody says so."""

@@ -113,6 +113,9 @@ class Origin(Server):
         self.bodies: dict[str, bytes] = {}
         self.gates: dict[int, asyncio.Event] = {}
         """Where in a body to wait for what."""
+        self.line = asyncio.Event()
+        """Unless it is set, nothing is answered."""
+        self.line.set()
         self.without_ranges = False
         self.refusals: dict[str, bytes] = {}
         """What some nodes are answered, by the node's name."""
@@ -139,6 +142,7 @@ class Origin(Server):
         return f"n{int(request.headers['host'].split(':')[0].rpartition('.')[2]) - 1}"
 
     async def answer(self, request: Request) -> Sequence[Part]:
+        await self.line.wait()
         self.requests.append(request)
         body = self.bodies.get(request.path)
         refused = self.refusals.get(self.asker(request))

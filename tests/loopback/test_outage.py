@@ -16,7 +16,7 @@ from mirror.settings import OutageSettings
 from mirror.stores import Tag
 from tests.loopback.lab import STEADY
 from tests.loopback.nodes import Cluster, Node, cluster
-from tests.loopback.servers import SMALL, content_of, run
+from tests.loopback.servers import LARGE, MIB, SMALL, content_of, run
 from tests.loopback.test_tags import NAME, TAG, manifest
 
 OUTAGES = OutageSettings(silent_s=0.2, sign_of_life_s=0.4, probe_s=0.2, grace_s=0.005)
@@ -150,6 +150,34 @@ def test_the_first_request_after_the_return_of_upstream_succeeds(tmp_path: Path)
                         await asyncio.sleep(0.01)
                     assert await node.pull(content) == SMALL
                     await node.stop()
+
+    run(story())
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_bodies_that_stopped_go_on_when_the_registry_is_back_and_what_is_missing_comes_once(
+    tmp_path: Path, count: int
+) -> None:
+    async def story() -> None:
+        async with cluster(tmp_path, count, settings=SETTINGS) as it:
+            content = it.origin.has(LARGE)
+            for middle in range(MIB // 2, len(LARGE), MIB):
+                it.origin.gates[middle] = asyncio.Event()
+            pulls = [asyncio.create_task(node.pull(content)) for node in it.nodes]
+            while it.origin.bytes_of(content) < MIB // 2:
+                await asyncio.sleep(0.01)
+            it.origin.alive = False
+            it.origin.line.clear()
+            while any(node.outages.why("docker.io", 0.0) is None for node in it.nodes):
+                await asyncio.sleep(0.01)
+            for failed in (True, False) if count > 1 else ():  # homes broke off, and were left alone for a moment
+                while any(node.fetching.health.unusable() for node in it.nodes) is not failed:
+                    await asyncio.sleep(0.01)
+            it.origin.gates.clear()
+            it.origin.alive = True
+            it.origin.line.set()
+            assert await asyncio.gather(*pulls) == [LARGE] * count
+            assert it.origin.bytes_of(content) == len(LARGE)
 
     run(story())
 

@@ -31,6 +31,7 @@ class Candidates:
         self._settings = settings
         self._ever_holders = set(self.holders)
         self._serving: Collection[str] = ring.members
+        self._is_out = False
         self.troubles = HomeTroubles(settings)
 
     # What happened.
@@ -57,6 +58,20 @@ class Candidates:
         self.members.update(up, now, resting=resting, silent=silent)
         others = [name for name in self.ring.members if name != self._me and name in serving]
         self.troubles.update(self.members.able(others, 0), now, is_held=bool(self.able_holders(0)))
+
+    def look_at_registry(self, now: float, *, is_out: bool) -> None:
+        """Take note whether the registry gives this node no sign of life: one that does not answer is not asked.
+
+        When it is back, what homes did while it was out does not count any more. If each node went on without them, and
+        asked the registry alone, that would send all that is missing to all of them.
+        """
+        if is_out and self.upstream.is_resting:
+            self.upstream = self.upstream.resting(now + self._settings.upstream_rest_s)
+        elif self._is_out and not is_out:
+            self.upstream = self.upstream.rested()
+            self.troubles.forget()
+            self.members.forget_failures()
+        self._is_out = is_out
 
     def landed(self, flight: Flight, now: float) -> None:
         """Take note that a flight delivered all that it was to deliver."""

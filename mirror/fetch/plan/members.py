@@ -84,6 +84,12 @@ class Members:
             if seen.rests_until == math.inf:
                 seen.rests_until = -math.inf
 
+    def forget_failures(self) -> None:
+        """Let those be asked again that failed, and rest for a while for it; not those that were out of reach."""
+        for seen in self._seen.values():
+            if seen.rests_until < math.inf and not seen.out_of_reach:
+                seen.rests_until = -math.inf
+
     def halt(self, names: Iterable[str]) -> None:
         """Ask none of some members any more."""
         for name in names:

@@ -51,6 +51,10 @@ class UpstreamState:
         """It is not asked for a moment: it gives no sign of life, or another member asks it for the whole."""
         return replace(self, is_resting=True, rests_until=until)
 
+    def rested(self) -> "UpstreamState":
+        """It may be asked again."""
+        return replace(self, is_resting=False)
+
     def landed(self) -> "UpstreamState":
         """It delivered: it has the content, and all its tries again."""
         denial = Denial.NOBODY if self.denial is Denial.A_HOME else self.denial

@@ -55,8 +55,12 @@ class Registries:
         return 1
 
     async def download(self, content: Content, request: RangeRequest, sink: Sink) -> None:
-        await sink.begin(RangeReply(0, 1, 1))
-        await self._wait()
+        """The head at once, then a byte whenever the registry is answering, until all have come."""
+        await sink.begin(RangeReply(0, 3, 3))
+        for position in range(request.start, request.stop or 3):
+            await self._wait()
+            await sink.wait_for_space(position)
+            await asyncio.to_thread(sink.put, position, b"x")
 
     async def _wait(self) -> None:
         self.questions += 1
@@ -70,7 +74,12 @@ class Registries:
 
 
 class Nowhere:
-    """A sink that keeps nothing."""
+    """A sink that keeps nothing, and has space when a test says so."""
+
+    def __init__(self) -> None:
+        self.has_space = asyncio.Event()
+        self.has_space.set()
+        self.count = 0
 
     async def begin(self, reply: RangeReply) -> None:
         pass
@@ -79,7 +88,8 @@ class Nowhere:
         return True
 
     async def wait_for_space(self, position: int) -> None:
-        pass
+        self.count += 1
+        await self.has_space.wait()
 
     def put(self, position: int, part: bytes | memoryview) -> None:
         pass
@@ -160,16 +170,62 @@ def test_a_registry_that_lives_is_waited_for() -> None:
     run(story())
 
 
-def test_the_body_of_an_answer_is_not_watched() -> None:
+def body_of(it: "World", sink: Sink) -> "asyncio.Task[None]":
+    """Three bytes of a blob, of which one comes whenever the registry is answering."""
+    return asyncio.create_task(it.upstream.download(BLOB, RangeRequest(0, 3, Role.UPSTREAM), sink))
+
+
+def test_a_body_that_stops_ends_when_its_registry_gives_no_sign_of_life() -> None:
     async def story() -> None:
-        async with World(OutageSettings(silent_s=0.0)) as it:
-            download = it.upstream.download(BLOB, RangeRequest(0, 1, Role.UPSTREAM), Nowhere())
-            downloading = asyncio.create_task(download)
-            while not it.registries.questions:
+        async with World(PROMPT) as it:
+            with pytest.raises(UpstreamOut, match="no sign of life"):
+                await body_of(it, Nowhere())
+            assert (it.registries.questions, it.registries.cancelled, it.is_out()) == (1, 1, True)
+
+    run(story())
+
+
+def test_a_body_that_stops_is_waited_for_while_its_registry_lives() -> None:
+    async def story() -> None:
+        async with World(PROMPT) as it:
+            it.registries.living.set()
+            downloading = body_of(it, Nowhere())
+            while it.registries.signs < 3:
                 await asyncio.sleep(0)
             it.registries.answering.set()
             await downloading
+
+    run(story())
+
+
+def test_what_comes_of_another_body_is_a_sign_of_life() -> None:
+    async def story() -> None:
+        settings = OutageSettings(silent_s=0.02, sign_of_life_s=10.0)
+        async with World(settings) as it:
+            stopped = body_of(it, Nowhere())
+            for _ in range(20):
+                it.outages.signed(HUB, time.monotonic())
+                await asyncio.sleep(0.005)
             assert not it.registries.signs
+            stopped.cancel()
+
+    run(story())
+
+
+def test_a_sink_without_space_is_no_silence_of_the_registry() -> None:
+    async def story() -> None:
+        async with World(PROMPT) as it:
+            sink = Nowhere()
+            sink.has_space.clear()
+            it.registries.answering.set()
+            downloading = body_of(it, sink)
+            while not sink.count:
+                await asyncio.sleep(0)
+            await asyncio.sleep(5 * PROMPT.silent_s)
+            assert not it.registries.signs
+            sink.has_space.set()
+            await downloading
+            assert sink.count == 3
 
     run(story())
 

@@ -1,5 +1,7 @@
 """What members say of registries: the newest word of each counts, for a while, and what one says is bounded."""
 
+from collections.abc import Set
+
 import msgspec
 import pytest
 from hypothesis import example, given
@@ -80,6 +82,23 @@ def test_what_makes_members_look_is_a_change_and_not_each_word() -> None:
     it.say("a", Sees.ANSWERS)
     assert it.news == [("b", HUB, sees) for sees in (Sees.SILENCE, Sees.OUTAGE, Sees.ANSWERS)]
     assert it.out("b") == set()
+
+
+def test_when_one_says_that_a_registry_is_back_nobody_is_passed_over_for_a_moment() -> None:
+    """Else nodes that have heard of the return of different members would ask different homes for the same piece."""
+    it = Cluster(*"abc")
+
+    def passed_over(name: str) -> Set[str]:
+        return it.members[name].passed_over(HUB, it.clock(name))
+
+    for name in "ab":
+        it.say(name, Sees.OUTAGE)
+    assert (passed_over("a"), passed_over("c")) == ({"b"}, {"a", "b"})
+    it.now += 1
+    it.say("a", Sees.ANSWERS)
+    assert [passed_over(name) for name in "abc"] == [set()] * 3
+    it.now += SETTINGS.return_s
+    assert [passed_over(name) for name in "abc"] == [{"b"}, set(), {"b"}]
 
 
 def test_that_a_slow_registry_is_silent_is_said_now_and_then() -> None:

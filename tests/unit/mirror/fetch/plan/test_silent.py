@@ -157,3 +157,21 @@ def test_where_there_is_no_other_home_its_word_and_that_of_upstream_end_it() -> 
     assert (own.source, own.role) == (UPSTREAM, Role.UPSTREAM)
     at.fail(own, Reason.OUTAGE.value)
     assert at.next() == []
+
+
+def test_a_registry_that_is_out_is_not_asked_and_when_it_is_back_each_home_is() -> None:
+    """Each node had asked it alone, and for all that was missing, since its homes had failed while it was out."""
+    at = desk(("a", "b", "c", "me"))
+    asked_before = shown(at.next())
+    for flight in list(at.plan.flights):
+        at.fail(flight, "outage" if flight.source == UPSTREAM else "broken")
+    for _ in range(20):
+        at.plan.candidates.look_at_registry(at.now, is_out=True)
+        for flight in at.next():
+            assert flight.source != UPSTREAM
+            at.fail(flight, "outage")
+        at.now += 0.5
+    at.plan.candidates.look_at_registry(at.now, is_out=False)
+    assert shown(at.next()) == asked_before
+    at.plan.candidates.look_at_registry(at.now, is_out=False)
+    assert at.next() == []
