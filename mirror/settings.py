@@ -432,6 +432,10 @@ class OutageSettings:
     """Members that say that a registry is out, after which others do not: hundreds would say the same at once."""
     words_max: int = 512
     """Bounds the words of members that are kept: eight for each of 64 registries."""
+    flap_s: float = 15.0
+    """Age of an outage, s, up to which a client that asks for a blob waits for its end: its pull is under way, and no
+    other place than that registry is likely to have what is missing. A link that comes back within it fails no pull;
+    containerd gives an answer up whose head has not come after 30 s."""
     retry_after_s: float = 2.0
     """What a client is told to wait before it asks again, s: by then a registry that is back is known to be."""
 

@@ -272,11 +272,14 @@ class Crowd:
         half = clients[0].order.image.total / 2
         deadline = time.monotonic() + self.limit_s
         while time.monotonic() < deadline and not all(client.ended for client in clients):
-            now = self.network.traffic()
-            names = [client.host.name for client in clients]
-            if statistics.median((now[name] - self._before[name]).received for name in names) >= half:
+            if statistics.median(self.came(clients)) >= half:
                 return
             time.sleep(_LOOK_S)
+
+    def came(self, clients: Sequence[Client]) -> Sequence[int]:
+        """What has come to the hosts of some of them since clients were last told to pull, bytes, the least first."""
+        now = self.network.traffic()
+        return sorted((now[name] - self._before[name]).received for name in (client.host.name for client in clients))
 
     def ended_within(self, clients: Sequence[Client], seconds: float) -> bool:
         """Wait for some time, or until they have ended; return whether they have."""

@@ -164,8 +164,8 @@ class Download:
             self._give_up(in_the_way, now)
         if plan.flights or is_out:  # its return is waited for, within the plan's patience
             self._active_at = now
-        if plan.flights and plan.stuck:  # without any flight the fetch waits, or ends, for everybody
-            self._spool.refuse_members(plan.stuck, self._refusal())
+        is_refused = plan.flights and plan.stuck  # without any flight the fetch waits, or ends, for everybody
+        self._spool.refuse_members(plan.stuck, self._refusal() if is_refused else None)
         return demand
 
     def _give_up(self, superfluous: Iterable[Flight], now: float) -> None:
@@ -197,7 +197,8 @@ class Download:
         health, silent = self._env.health, self._env.health.silent()
         if health.awaits(self._candidates.holders) or not silent.isdisjoint(self._candidates.ring.members):
             return now - self._active_at <= patience_s
-        again_at = self._candidates.again_at(now, is_sized=self._plan.size is not None)
+        awaits_registry = self._plan.size is not None or self._env.awaits_registry(self.content, now)
+        again_at = self._candidates.again_at(now, awaits_registry=awaits_registry)
         return again_at is not None and again_at - self._active_at <= patience_s
 
     async def _fly(self, flight: Flight) -> None:
@@ -252,7 +253,7 @@ class Download:
             reason = Reason.BROKEN if flight.source == UPSTREAM else Reason.BUSY
         elif follows.is_failure and flight.role is not Role.PARTIAL:
             if flight.source == UPSTREAM:
-                self._env.metrics.source_failed(UPSTREAM, error.reason)
+                self._env.metrics.source_failed("upstream", error.reason)
             else:
                 self._env.health.failed(flight.source, error)
             self._record.failures.append(str(error))

@@ -8,6 +8,7 @@ from ..cluster.slow import SlowNotifier
 from ..cluster.throughput import Throughput
 from ..cluster.view import ClusterView
 from ..metrics import Metrics
+from ..oci.content import Content
 from ..settings import OutageSettings, Settings
 from ..sources import Source, Witness
 from ..sources.outages import Outages
@@ -64,3 +65,11 @@ class Environment:
         serving, me = self.cluster.serving(), self.cluster.me
         able = serving - self.words.passed_over(registry, now)
         return able if able - {me} else serving
+
+    def awaits_registry(self, content: Content, now: float) -> bool:
+        """Whether who asks for content of which nothing has come waits for a registry that is out.
+
+        Who asks for a blob has its manifest, so a pull is under way, and a link that flaps should not end it. All else
+        is refused at once.
+        """
+        return content.kind == "blobs" and self.outages.may_be_a_flap(content.repository.registry, now)

@@ -86,6 +86,11 @@ class Outages:
             return None
         return f"{registry} has not answered for {now - known.since:.0f} s: {known.why}"
 
+    def may_be_a_flap(self, registry: str, now: float) -> bool:
+        """Whether a registry has not answered for so short a time that a pull should wait for its return."""
+        known = self._registries.get(registry)
+        return known is not None and known.why is not None and now - known.since < self._settings.flap_s
+
     def is_wanted(self, registry: str, now: float) -> bool:
         """Whether it is worth finding out when a registry that does not answer is back."""
         known = self._registries.get(registry)

@@ -19,7 +19,7 @@ from tests.loopback.nodes import Cluster, Node, cluster
 from tests.loopback.servers import LARGE, MIB, SMALL, content_of, run
 from tests.loopback.test_tags import NAME, TAG, manifest
 
-OUTAGES = OutageSettings(silent_s=0.2, sign_of_life_s=0.4, probe_s=0.2, grace_s=0.005)
+OUTAGES = OutageSettings(silent_s=0.2, sign_of_life_s=0.4, probe_s=0.2, grace_s=0.005, flap_s=0.0)
 SETTINGS = replace(
     STEADY, outages=OUTAGES, images=replace(STEADY.images, tag_fresh_s=0.0, tag_known_s=0.3, tag_check_s=5.0)
 )
@@ -150,6 +150,30 @@ def test_the_first_request_after_the_return_of_upstream_succeeds(tmp_path: Path)
                         await asyncio.sleep(0.01)
                     assert await node.pull(content) == SMALL
                     await node.stop()
+
+    run(story())
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_who_asks_for_a_blob_waits_while_the_link_may_only_flap_and_everybody_else_does_not(
+    tmp_path: Path, count: int
+) -> None:
+    async def story() -> None:
+        flapping = replace(SETTINGS, outages=replace(OUTAGES, flap_s=600.0))
+        async with cluster(tmp_path, count, settings=flapping) as it:
+            content = it.origin.has(LARGE)
+            it.origin.alive = False
+            it.origin.line.clear()
+            pulls = [asyncio.create_task(node.pull(content)) for node in it.nodes]
+            while any(node.outages.why("docker.io", 0.0) is None for node in it.nodes):
+                await asyncio.sleep(0.01)
+            await refused(it.nodes[0], "/v2/library/x/manifests/none")
+            await refused(it.nodes[0], f"/v2/library/x/manifests/{Digest.of(b'none')}")
+            assert not any(pull.done() for pull in pulls)
+            it.origin.alive = True
+            it.origin.line.set()
+            assert await asyncio.gather(*pulls) == [LARGE] * count
+            assert it.origin.bytes_of(content) == len(LARGE)
 
     run(story())
 

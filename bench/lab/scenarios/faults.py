@@ -61,7 +61,7 @@ def _dark(scene: Scene, crowd: Crowd) -> Outcome:
     crowd.until_half(scene.clients)
     with scene.mode.site.upstream.away():
         time.sleep(_DARK_S)
-        had = sorted(client.progress_bytes / scene.image_bytes for client in scene.clients)
+        had = [came / scene.image_bytes for came in crowd.came(scene.clients)]
     back_at = time.monotonic()
     crowd.until_ended(scene.clients)
     figures = {"dark_s": _DARK_S, "dark_share_least": had[0], "dark_share_most": had[-1]}

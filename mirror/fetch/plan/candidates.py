@@ -173,12 +173,14 @@ class Candidates:
         may_be_back = are_others or any(map(self.members.is_silent, self.holders))
         return not self.upstream.serves_ranges or not may_be_back
 
-    def again_at(self, now: float, *, is_sized: bool) -> float | None:
+    def again_at(self, now: float, *, awaits_registry: bool) -> float | None:
         """When a holder that rests, or upstream, may be asked again, monotonic seconds; None if nobody is waited for.
 
-        Before the size is known nobody has begun to read, so a registry that is out is not waited for.
+        Args:
+            now: monotonic seconds.
+            awaits_registry: whether a registry that is out is waited for; if not, nobody is.
         """
-        if not is_sized and self.upstream.is_resting:
+        if not awaits_registry and self.upstream.is_resting:
             return None
         holder_at = self.members.again_at(self.holders, now)
         upstream_at = self.upstream.rests_until if self.upstream.is_resting and self.upstream.tries_left else None

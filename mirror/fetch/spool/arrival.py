@@ -80,10 +80,11 @@ class Arrival:
         self.state = state
         self._notify()
 
-    def refuse_members(self, error: MirrorError) -> None:
-        """Let other members that wait for the size fail with an error, now and later."""
+    def refuse_members(self, error: MirrorError | None) -> None:
+        """Let other members that wait for the size fail with an error, until there is none any more."""
         self._members_refusal = error
-        self._notify()
+        if error is not None:
+            self._notify()
 
     async def opened(self, audience: Audience) -> Backing:
         """Wait until the size is known.

@@ -177,14 +177,19 @@ class Spool:
         self.vouching.retracted(start, stop)
         self.hasher.retract(start, stop)
 
-    def refuse_members(self, ranges: RangeSet, error: MirrorError) -> None:
+    def refuse_members(self, ranges: RangeSet, error: MirrorError | None) -> None:
         """Let other members that wait for some bytes fail: they are to ask elsewhere, for the bytes do not come here.
 
         If they waited on while this node asks others for its own readers, those others might wait for it in turn.
+
+        Args:
+            ranges: which bytes.
+            error: what they are told; None if they may wait.
         """
         if self.size is None:
             self._arrival.refuse_members(error)
-        self.readers.refuse_members(ranges, error)
+        if error is not None:
+            self.readers.refuse_members(ranges, error)
 
     def finish(self) -> None:
         """The digest is right: readers may have all that was hashed, and what was retracted too late."""

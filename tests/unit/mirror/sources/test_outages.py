@@ -17,6 +17,16 @@ def test_an_outage_lasts_until_it_is_said_to_have_ended() -> None:
     assert outages.why("hub", 107.0) is None
 
 
+def test_one_that_began_a_moment_ago_may_be_a_flap() -> None:
+    outages = Outages(SETTINGS)
+    assert not outages.may_be_a_flap("hub", 0.0)
+    outages.began("hub", "it gives no sign of life", 100.0)
+    assert outages.may_be_a_flap("hub", 100.0 + SETTINGS.flap_s / 2)
+    assert not outages.may_be_a_flap("hub", 100.0 + SETTINGS.flap_s)
+    outages.ended("hub")
+    assert not outages.may_be_a_flap("hub", 100.0)
+
+
 def test_it_is_worth_finding_out_whether_a_registry_is_back_while_somebody_wants_it() -> None:
     outages = Outages(SETTINGS)
     outages.began("hub", "", 0.0)

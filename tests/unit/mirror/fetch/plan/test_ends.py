@@ -94,7 +94,7 @@ class History:
             if not demand.lacks(is_sized=self.size is not None):
                 return True
             if not flying:
-                again_at = plan.candidates.again_at(self.now, is_sized=self.size is not None)
+                again_at = plan.candidates.again_at(self.now, awaits_registry=self.size is not None)
                 if plan.patience.is_over(self.now) or again_at is None or again_at - self.active_at > FETCH.patience_s:
                     return False
                 self.now = max(again_at, self.now)

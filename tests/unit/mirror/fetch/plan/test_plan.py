@@ -397,7 +397,7 @@ def test_a_holder_without_room_even_for_homes_is_left_alone_for_a_moment() -> No
     assert flight.role is Role.HOLDER_FOR_HOME
     at.fail(flight, "busy")
     assert at.next() == []
-    assert at.plan.candidates.again_at(at.now, is_sized=True) == pytest.approx(FULL_S)
+    assert at.plan.candidates.again_at(at.now, awaits_registry=True) == pytest.approx(FULL_S)
     at.now = FULL_S
     assert shown(at.next()) == [("h", "holder-for-home", 0)]
 
@@ -406,7 +406,7 @@ def test_a_holder_that_has_it_not_is_asked_no_more_and_that_is_no_failure() -> N
     at = desk(holders=["h", "g"])
     missing = next(flight for flight in at.next() if flight.source == "h")
     at.fail(missing, "missing")
-    nobody_rests = at.plan.candidates.again_at(at.now, is_sized=True) is None
+    nobody_rests = at.plan.candidates.again_at(at.now, awaits_registry=True) is None
     assert {flight.source for flight in at.next()} == {"g"} or nobody_rests
     at.now = 1000.0
     assert "h" not in {flight.source for flight in at.next()}
@@ -734,7 +734,7 @@ def test_upstream_is_tried_some_times_and_what_it_brings_earns_it_new_ones() -> 
         at.arrive(flight, flight.start + 1)
         at.fail(flight, "broken")
     assert at.next() == [], "a byte now and then is nothing"
-    assert at.plan.candidates.again_at(at.now, is_sized=True) is None
+    assert at.plan.candidates.again_at(at.now, awaits_registry=True) is None
 
 
 def test_a_final_failure_of_upstream_is_final() -> None:
@@ -752,7 +752,7 @@ def test_after_a_halt_nobody_is_asked() -> None:
     at.now = 1e6
     assert at.next() == []
     assert at.plan.flights
-    assert at.plan.candidates.again_at(at.now, is_sized=True) is None
+    assert at.plan.candidates.again_at(at.now, awaits_registry=True) is None
 
 
 # Slow members, and late pieces.
@@ -1111,7 +1111,7 @@ class World:
                 heard_at = self.now
                 self.advance(self.chance.choice(list(self.plan.flights)))
             else:
-                again_at = self.plan.candidates.again_at(self.now, is_sized=True) if self.lacking() else None
+                again_at = self.plan.candidates.again_at(self.now, awaits_registry=True) if self.lacking() else None
                 if again_at is None or again_at - heard_at > PATIENCE_S:
                     return
                 self.now = again_at
