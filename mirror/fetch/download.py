@@ -63,10 +63,8 @@ class Download:
         self._settings = env.settings.fetch
         self._changed = changed
         self._on_hopeless = on_hopeless
-        self._received = {
-            upstream: env.metrics.received_bytes.labels("upstream" if upstream else "peer")
-            for upstream in (True, False)
-        }
+        received = env.metrics.received_bytes
+        self._received = {True: received.labels("upstream"), False: received.labels("peer")}
         self._tasks: dict[Flight, asyncio.Task[None]] = {}
         self._failures: list[SourceError] = []
         self._storage_error: StorageError | None = None
@@ -89,8 +87,9 @@ class Download:
 
     def _turn_to_next_repository(self) -> None:
         """If upstream does not answer for this repository, go on to the next one, where there is one."""
-        may_be_asked = self._candidates.upstream.may_be_asked
-        if not may_be_asked and self._storage_error is None and self._repositories.turn_to_next():
+        upstream = self._candidates.upstream
+        is_asked = upstream.may_be_asked or self._storage_error is not None
+        if not is_asked and self._repositories.turn_to_next(elsewhere=upstream.is_resting):
             self._candidates.renew()
             self._changed.set()
 
@@ -164,8 +163,9 @@ class Download:
             self._give_up(in_the_way, now)
         if plan.flights or is_out:  # its return is waited for, within the plan's patience
             self._active_at = now
-        is_refused = plan.flights and plan.stuck  # without any flight the fetch waits, or ends, for everybody
-        self._spool.refuse_members(plan.stuck, self._refusal() if is_refused else None)
+        # Without any flight the fetch waits, or ends, for everybody; but another home's line may not be cut.
+        refusal = self._refusal() if plan.stuck and (plan.flights or is_out) else None
+        self._spool.refuse_members(plan.stuck, refusal)
         return demand
 
     def _give_up(self, superfluous: Iterable[Flight], now: float) -> None:

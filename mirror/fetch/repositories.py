@@ -33,9 +33,15 @@ class Repositories:
         if fits and content not in self._contents:
             self._contents.append(content)
 
-    def turn_to_next(self) -> bool:
-        """Go on with the next name; return False if there is none."""
-        following = self._contents[self._contents.index(self.current) + 1 :]
-        if following:
-            self.current = following[0]
-        return bool(following)
+    def turn_to_next(self, *, elsewhere: bool) -> bool:
+        """Go on with the next name; return False if there is none.
+
+        Args:
+            elsewhere: whether it must be of another registry, for the present one may be asked again in a moment.
+        """
+        place = self._contents.index(self.current) + 1
+        following = self._contents[place] if place < len(self._contents) else None
+        if following is None or (elsewhere and following.repository.registry == self.current.repository.registry):
+            return False
+        self.current = following
+        return True

@@ -96,10 +96,10 @@ class Outages:
         known = self._registries.get(registry)
         return known is not None and known.why is not None and now - known.wanted_at < self._settings.wanted_s
 
-    def lives(self, registry: str, now: float, since_s: float = math.inf) -> bool:
-        """Whether a registry gave a sign of life a moment ago, and within the last `since_s` seconds."""
+    def lives(self, registry: str, now: float, since: float = -math.inf) -> bool:
+        """Whether a registry gave a sign of life a moment ago, and after `since`, monotonic seconds."""
         known = self._registries.get(registry)
-        return known is not None and now - known.signed_at < min(self._settings.sign_of_life_s, since_s)
+        return known is not None and known.signed_at > max(since, now - self._settings.sign_of_life_s)
 
     def is_told(self, registry: str, now: float) -> bool:
         """Whether a member said lately that a registry does not answer that one."""

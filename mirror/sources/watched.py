@@ -105,7 +105,7 @@ class WatchedUpstream:
         now = time.monotonic()
         for registry, sees in self._words.heard(payload, now):
             is_out = self._outages.why(registry, now) is not None
-            lives = self._outages.lives(registry, now, self._settings.silent_s)
+            lives = self._outages.lives(registry, now, now - self._settings.silent_s)
             is_news = is_out if sees is Sees.ANSWERS else not (is_out or lives)
             if is_news and registry not in self._offline and registry not in self._looking:
                 self._looking[registry] = looking = self._begin(self._look(registry))
@@ -164,18 +164,18 @@ class WatchedUpstream:
         """
         await self._admit(registry)
         task, began_at = asyncio.create_task(ask()), time.monotonic()
-        silent_since, looked_at = silent_since or (lambda: began_at), began_at
+        silent_since, asked_at = silent_since or (lambda: began_at), began_at
         try:
             while not task.done():
-                since = silent_since()
-                quiet_from = looked_at if since is None else max(since, looked_at)
-                wait_s = max(0.0, quiet_from + self._settings.silent_s - time.monotonic())
-                await asyncio.wait([task], timeout=wait_s)
-                if since is not None and silent_since() == since and not task.done():
-                    lives = await self._lives(registry, since)
-                    if not lives and silent_since() == since and not task.done():
-                        raise self._out(registry, "it gives no sign of life")
-                looked_at = time.monotonic()
+                since, now = silent_since(), time.monotonic()
+                quiet_from = now if since is None else max(since, asked_at)
+                await asyncio.wait([task], timeout=max(0.0, quiet_from + self._settings.silent_s - now))
+                if since is None or silent_since() != since or task.done():
+                    continue
+                if await self._lives(registry, since):
+                    asked_at = time.monotonic()
+                elif not (task.done() or self._outages.lives(registry, time.monotonic(), since)):
+                    raise self._out(registry, "it gives no sign of life")
             outcome = await task
         except UpstreamError as error:
             if error.reason in _UNANSWERED and not await self._lives(registry):
@@ -251,7 +251,7 @@ class WatchedUpstream:
         if not answers and self._outages.why(registry, time.monotonic()) is None:
             self._out(registry, "a member says so, and it gives no sign of life here either")
 
-    async def _lives(self, registry: str, silent_since: float | None = None) -> bool:
+    async def _lives(self, registry: str, silent_since: float = -math.inf) -> bool:
         """Whether a registry gives a sign of life, or gave one a moment ago. All who want to know ask once.
 
         Args:
@@ -260,9 +260,9 @@ class WatchedUpstream:
                 members are told to look as well.
         """
         now = time.monotonic()
-        if self._outages.lives(registry, now, math.inf if silent_since is None else now - silent_since):
+        if self._outages.lives(registry, now, silent_since):
             return True
-        if silent_since is not None:
+        if silent_since > -math.inf:
             self._words.say(registry, Sees.SILENCE, now)
         asking = self._asking.get(registry)
         if asking is None or asking.done():
@@ -329,7 +329,7 @@ class _Signs:
         self._silent_since: float | None = time.monotonic()
 
     def silent_since(self) -> float | None:
-        """Since when nothing has come, monotonic seconds; None while the sink is at work on what came last."""
+        """Since when nothing has come, monotonic seconds; None while the sink has no space for what came."""
         return self._silent_since
 
     async def begin(self, reply: RangeReply) -> None:
@@ -346,6 +346,7 @@ class _Signs:
         """See `Sink.wait_for_space`: it is called when bytes have come, and before they are put."""
         self._came()
         await self._sink.wait_for_space(position)
+        self._silent_since = time.monotonic()
 
     def put(self, position: int, part: bytes | memoryview) -> None:
         """See `Sink.put`."""

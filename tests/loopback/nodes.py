@@ -116,6 +116,8 @@ class Origin(Server):
         self.line = asyncio.Event()
         """Unless it is set, nothing is answered."""
         self.line.set()
+        self.cut_off: set[str] = set()
+        """Nodes that are never answered anything."""
         self.without_ranges = False
         self.refusals: dict[str, bytes] = {}
         """What some nodes are answered, by the node's name."""
@@ -141,8 +143,11 @@ class Origin(Server):
         """The name of the node that asks."""
         return f"n{int(request.headers['host'].split(':')[0].rpartition('.')[2]) - 1}"
 
+    def gives_a_sign(self, request: Request) -> bool:
+        return self.alive and self.asker(request) not in self.cut_off
+
     async def answer(self, request: Request) -> Sequence[Part]:
-        await self.line.wait()
+        await (asyncio.Event() if self.asker(request) in self.cut_off else self.line).wait()
         self.requests.append(request)
         body = self.bodies.get(request.path)
         refused = self.refusals.get(self.asker(request))

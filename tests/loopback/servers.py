@@ -195,7 +195,7 @@ class Server:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 request = _parsed((await reader.readuntil(b"\r\n\r\n")).decode())
-                if request.path == "/v2/" and self.alive:
+                if request.path == "/v2/" and self.gives_a_sign(request):
                     writer.write(ALIVE)
                     self.signs += 1
                     self.on_sign(self.signs)
@@ -210,6 +210,10 @@ class Server:
                         await writer.drain()
                         self.sent(request, data)
         writer.close()
+
+    def gives_a_sign(self, request: Request) -> bool:
+        """Whether it gives a sign of life to who asks for one."""
+        return self.alive
 
     async def answer(self, request: Request) -> Sequence[Part]:
         if request.path == "/v2/":

@@ -178,6 +178,28 @@ def test_who_asks_for_a_blob_waits_while_the_link_may_only_flap_and_everybody_el
     run(story())
 
 
+@pytest.mark.parametrize("body", [SMALL, LARGE], ids=["one piece", "many pieces"])
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_home_whose_own_line_is_cut_says_so_at_once_and_waits_for_its_own_clients_alone(
+    tmp_path: Path, count: int, body: bytes
+) -> None:
+    async def story() -> None:
+        settings = replace(
+            SETTINGS,
+            outages=replace(OUTAGES, flap_s=600.0),
+            plan=replace(STEADY.plan, barren_s=600.0),
+            peers=replace(STEADY.peers, stall_s=600.0),
+        )
+        async with cluster(tmp_path, count, settings=settings) as it:
+            content = it.origin.has(body)
+            home, *others = it.ring(content)
+            it.origin.cut_off.add(home.name)
+            assert await others[0].pull(content) == body
+            assert await home.pull(content) == body  # from the others
+
+    run(story())
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_bodies_that_stopped_go_on_when_the_registry_is_back_and_what_is_missing_comes_once(
     tmp_path: Path, count: int

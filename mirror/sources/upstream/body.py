@@ -22,7 +22,8 @@ class UpstreamReply:
         start: first byte; the one that was asked for.
         stop: end, exclusive, of what will come.
         size: of the whole content, in bytes.
-        chunks: gives exactly `stop - start` bytes in chunks of any size, or raises UpstreamError.
+        chunks: gives exactly `stop - start` bytes in chunks of any size, or raises UpstreamError. Empty ones stand for
+            bytes before `start`, which a registry without ranges sends.
         ranged: whether the registry serves ranges; true if the answer does not tell.
     """
 
@@ -130,15 +131,14 @@ class ExactBody:
         return self
 
     async def __anext__(self) -> bytes:
-        while self._position < self._span.stop:
+        if self._position < self._span.stop:
             chunk = await self._read()
             begin, self._position = self._position, self._position + len(chunk)
             if not chunk:
                 raise UpstreamError(Reason.BROKEN, f"upstream stopped {self._span.body_stop - begin} bytes short")
             if self._position > self._span.body_stop:
                 raise UpstreamError(Reason.BROKEN, "upstream sends more than it announced")
-            if self._position > self._span.start:
-                return chunk[max(0, self._span.start - begin) : self._span.stop - begin]
+            return chunk[max(0, self._span.start - begin) : self._span.stop - begin]
         raise StopAsyncIteration
 
 
@@ -156,7 +156,7 @@ async def gathered(chunks: AsyncIterator[bytes], count: int, settings: UpstreamS
         count -= len(chunk)
         yield chunk
         now = time.monotonic()
-        if len(chunk) < settings.gather_bytes < count:
+        if 0 < len(chunk) < settings.gather_bytes < count:
             wait_s = (now - began_at) * settings.gather_bytes / len(chunk)
             await asyncio.sleep(min(max(wait_s, settings.gather_min_s), settings.gather_max_s))
         began_at = now

@@ -250,6 +250,8 @@ class Upstream:
             await sink.begin(RangeReply(position, reply.stop, reply.size, ranged=reply.ranged))
             async for chunk in gathered(reply.chunks, reply.stop - reply.start, self._settings):
                 await sink.wait_for_space(position)
+                if not chunk:
+                    continue
                 await in_thread(sink.put, position, chunk)
                 position += len(chunk)
                 if self._tally is not None:

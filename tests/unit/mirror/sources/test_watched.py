@@ -212,6 +212,20 @@ def test_what_comes_of_another_body_is_a_sign_of_life() -> None:
     run(story())
 
 
+def test_what_comes_while_a_sign_of_life_is_asked_for_is_one() -> None:
+    async def story() -> None:
+        async with World(OutageSettings(silent_s=0.01, sign_of_life_s=0.2, probe_s=60.0)) as it:
+            stopped = body_of(it, Nowhere())
+            await it.registries.asked_for_a_sign.wait()
+            for _ in range(30):  # by the end it is known that the question had no answer
+                it.outages.signed(HUB, time.monotonic())
+                await asyncio.sleep(0.01)
+            assert not it.is_out()
+            stopped.cancel()
+
+    run(story())
+
+
 def test_a_sink_without_space_is_no_silence_of_the_registry() -> None:
     async def story() -> None:
         async with World(PROMPT) as it:

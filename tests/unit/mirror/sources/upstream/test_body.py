@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from mirror.settings import UpstreamSettings
-from mirror.sources.upstream.body import gathered
+from mirror.sources.upstream.body import ExactBody, Span, gathered
 
 SETTINGS = UpstreamSettings()
 SMALL, LARGE = b"x" * 1000, b"x" * SETTINGS.gather_bytes
@@ -41,3 +41,17 @@ def test_small_chunks_are_gathered_only_where_much_is_to_come(
     monkeypatch.setattr("mirror.sources.upstream.body.asyncio.sleep", sleep)
     assert asyncio.run(story()) == list(chunks)
     assert len(paused) == pauses
+
+
+def test_of_a_body_without_ranges_each_chunk_is_a_sign_that_it_comes() -> None:
+    """Who watches over it hears of what comes before the range, too, and it is no reason to pause."""
+    chunks = [b"ab", b"cd", b"ef", b"gh"]
+
+    async def read() -> bytes:
+        return chunks.pop(0)
+
+    async def story() -> list[bytes]:
+        body = ExactBody(Span(5, 7, 8, body_start=0, body_stop=8), read)
+        return [chunk async for chunk in gathered(body, 2, SETTINGS)]
+
+    assert asyncio.run(story()) == [b"", b"", b"f", b"g"]
