@@ -74,7 +74,9 @@ METRICS: Final[Mapping[str, Metric]] = {
     "ratio": Metric("time of the last node, in downloads (R)", TIMES, ".2f"),
     "late_ratio": Metric("time of the last of the late nodes, in downloads", TIMES, ".2f"),
     "after_fault_s": Metric("from the fault to the end of the last pull", "s", ".1f"),
-    "dark_share_least": Metric("what has come to the worst node when the line comes back, in images", TIMES, ".2f", more=True),
+    "dark_share_least": Metric(
+        "what has come to the worst node when the line is back, in images", TIMES, ".2f", more=True
+    ),
     "healed_s": Metric("all see all again after a partition", "s", ".2f"),
     "upstream": Metric("what the registry sends, in images (U)", TIMES, ".3f"),
     "manifest_gets": Metric("manifests asked of the registry", "", ".0f"),

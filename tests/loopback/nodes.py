@@ -127,6 +127,16 @@ class Origin(Server):
     async def _ranges(self, start: int, stop: int | None) -> Sequence[Part]:
         raise NotImplementedError
 
+    def go_dark(self) -> None:
+        """Answer nothing from now on."""
+        self.alive = False
+        self.line.clear()
+
+    def come_back(self) -> None:
+        """Answer again, also what was asked meanwhile."""
+        self.alive = True
+        self.line.set()
+
     def has(self, body: bytes, kind: str = "blobs", repository: str = "library/x") -> Content:
         path = Repository.parse(f"docker.io/{repository}")
         content = Content(path, "manifests" if kind == "manifests" else "blobs", Digest.of(body))

@@ -162,16 +162,14 @@ def test_who_asks_for_a_blob_waits_while_the_link_may_only_flap_and_everybody_el
         flapping = replace(SETTINGS, outages=replace(OUTAGES, flap_s=600.0))
         async with cluster(tmp_path, count, settings=flapping) as it:
             content = it.origin.has(LARGE)
-            it.origin.alive = False
-            it.origin.line.clear()
+            it.origin.go_dark()
             pulls = [asyncio.create_task(node.pull(content)) for node in it.nodes]
             while any(node.outages.why("docker.io", 0.0) is None for node in it.nodes):
                 await asyncio.sleep(0.01)
             await refused(it.nodes[0], "/v2/library/x/manifests/none")
             await refused(it.nodes[0], f"/v2/library/x/manifests/{Digest.of(b'none')}")
             assert not any(pull.done() for pull in pulls)
-            it.origin.alive = True
-            it.origin.line.set()
+            it.origin.come_back()
             assert await asyncio.gather(*pulls) == [LARGE] * count
             assert it.origin.bytes_of(content) == len(LARGE)
 
@@ -212,16 +210,14 @@ def test_bodies_that_stopped_go_on_when_the_registry_is_back_and_what_is_missing
             pulls = [asyncio.create_task(node.pull(content)) for node in it.nodes]
             while it.origin.bytes_of(content) < MIB // 2:
                 await asyncio.sleep(0.01)
-            it.origin.alive = False
-            it.origin.line.clear()
+            it.origin.go_dark()
             while any(node.outages.why("docker.io", 0.0) is None for node in it.nodes):
                 await asyncio.sleep(0.01)
             for failed in (True, False) if count > 1 else ():  # homes broke off, and were left alone for a moment
                 while any(node.fetching.health.unusable() for node in it.nodes) is not failed:
                     await asyncio.sleep(0.01)
             it.origin.gates.clear()
-            it.origin.alive = True
-            it.origin.line.set()
+            it.origin.come_back()
             assert await asyncio.gather(*pulls) == [LARGE] * count
             assert it.origin.bytes_of(content) == len(LARGE)
 
