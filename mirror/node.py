@@ -223,7 +223,7 @@ class Node:
     def _make_fetching(self, cache: CacheStore) -> FetchStack:
         """What fetches content that this node does not hold."""
         registries = self._registries
-        return FetchStack.build(
+        fetching = FetchStack.build(
             self._config.name,
             self.router,
             cache,
@@ -236,6 +236,8 @@ class Node:
             settings=self._settings,
             on_event=self.events.tell,
         )
+        self.watched.follow(fetching.cluster.is_alone)
+        return fetching
 
     def _make_tags(self, cache: CacheStore, member_tags: MemberTags, trust: TagTrust) -> Tags:
         """What tags mean."""

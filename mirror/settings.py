@@ -406,6 +406,11 @@ class OutageSettings:
     """Bounds how long a registry takes to give a sign of life, s: a connection with TLS and one answer, of four round
     trips, with one lost packet, which is sent again after 1 s. With `silent_s`, a client waits 5 s where both this node
     and a home find out that a registry is out."""
+    alone_silent_s: float = 0.3
+    """The same as `silent_s` while members that were in reach are so no more, s: this node's own line is cut, it seems.
+    What members held back is asked of the registry then, and TCP would have it sent when the line is back."""
+    alone_sign_of_life_s: float = 0.8
+    """The same as `sign_of_life_s` then, s: less than the time after which a lost packet is sent again."""
     probe_s: float = 1.0
     """Time between two questions whether a registry that is out is back, s: the first request after its return should
     succeed. The question needs no authorization, and no registry counts it."""
@@ -694,6 +699,12 @@ class PlanSettings:
     upstream_rest_s: float = 1.0
     """Time for which a fetch does not ask a registry that gave no sign of life, s: whether it is back is found out
     about as often. So too where another member asks it for the whole: that costs no try."""
+    settle_s: float = 1.0
+    """Time after a registry is back for which a piece waits for its home, s, though that is out of reach, or finds the
+    registry out: it sees the return in the same moment. Without it whoever sees it first would go on alone. A home is
+    told, and is asked for a sign of life twice, within that time."""
+    again_s: float = 0.2
+    """Time after which such a home is asked again, s: it needs some tenths of a second to see that."""
     barren_s: float = 30.0
     """Time for which a fetch makes new requests although next to nothing comes, s; then it ends with those that are
     under way. It is the time that upstream is given for the head of an answer: who has waited as long is not helped by

@@ -19,12 +19,15 @@ from ..metrics import Metrics
 from ..oci.content import Content
 from ..routers import Peer
 from ..settings import ClusterSettings
-from ..sources import Life
+from ..sources import Life, Role
 from ..sources.failures import CONSEQUENCES
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_QUESTIONS_MAX = 3
+"""Bounds the questions to one member that are under way at once: those of the second for which one waits."""
 
 
 class Trouble(enum.StrEnum):
@@ -132,12 +135,11 @@ class PeerHealth:
             self._leave_alone(name)
         if life is Life.GONE or self._silent != before:
             self.version += 1
-            for on_change in list(self._followers):
-                on_change()
+            _call(self._followers)
 
     @contextlib.contextmanager
     def followed(self, on_change: Callable[[], object]) -> Iterator[None]:
-        """Tell somebody, within `with`, whenever a member becomes silent, or is so no more."""
+        """Tell somebody, within `with`, whenever a member becomes silent, or is so no more, or is in reach again."""
         self._followers.add(on_change)
         try:
             yield
@@ -177,8 +179,14 @@ class PeerHealth:
         """Whether one of some members is out of reach or silent, and may give a sign of life at any moment."""
         return any(name in self._probes or name in self._silent for name in names)
 
-    def failed(self, name: str, error: SourceError) -> None:
-        """Count a failure of a member, and leave it alone for as long as follows from the reason."""
+    def failed(self, name: str, error: SourceError, role: Role | None = None) -> None:
+        """Count a failure of a member, and leave it alone for as long as follows from the reason.
+
+        Args:
+            name: the member.
+            error: the failure.
+            role: what it was asked as, where it was asked for bytes.
+        """
         if error.reason is Reason.SILENT:
             return  # the watch over it has told, and will tell what becomes of it
         log.debug("a member did not deliver: %s source=%s reason=%s", error, name, error.reason)
@@ -186,7 +194,7 @@ class PeerHealth:
         follows = CONSEQUENCES[error.reason]
         if follows.out_of_reach:
             self._leave_alone(name)
-        elif follows.node_rest_s and not follows.out_of_reach:
+        elif follows.node_rest_s and (follows.homes_rest or role is not Role.HOME):
             self._rest(name, follows.node_rest_s)
 
     def _leave_alone(self, name: str) -> None:
@@ -252,17 +260,40 @@ class PeerHealth:
         """Leave a member alone until it gives a sign of life, or gossip says what became of it.
 
         Where a link was down for a moment, every member behind it failed. If this node went on leaving them all alone,
-        upstream would have to send what they hold.
+        upstream would have to send what they hold. A question that was lost just before the link was whole again must
+        not hold the next one up.
         """
+        asking, is_alive = set[asyncio.Task[None]](), asyncio.Event()
+
+        async def ask(peer: Peer) -> None:
+            if await self._is_alive(peer):
+                is_alive.set()
+
         try:
             async with asyncio.timeout(self._settings.out_of_reach_max_s):
-                while True:
-                    await asyncio.sleep(self._settings.probe_s)
-                    peer = self._find(name)
-                    if peer is None or await self._is_alive(peer):
-                        break
+                while not await _happens(is_alive, self._settings.probe_s) and (peer := self._find(name)) is not None:
+                    asking = {task for task in asking if not task.done()}
+                    if len(asking) < _QUESTIONS_MAX:
+                        asking.add(asyncio.create_task(ask(peer)))
         except TimeoutError:
             pass  # it is tried again as all others are
         finally:
+            for task in asking:
+                task.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
             del self._probes[name]
             self.version += 1
+            _call(self._followers)
+
+
+def _call(followers: Collection[Callable[[], object]]) -> None:
+    for on_change in list(followers):
+        on_change()
+
+
+async def _happens(event: asyncio.Event, within_s: float) -> bool:
+    """Whether something happens within so many seconds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await event.wait()
+    return event.is_set()

@@ -62,6 +62,11 @@ class ClusterView:
         """The member of a name, at its present address; None if the router knows none that is up."""
         return self._now().peers.get(name)
 
+    def is_alone(self) -> bool:
+        """Whether no other member is in reach, though gossip knows some that were a moment ago."""
+        peers = self._now().peers
+        return bool(peers) and all(self._health.awaits([name]) for name in peers)
+
     def look_up(self, key: bytes) -> Awaitable[None] | None:
         """Have the others asked who may hold what has this key, where that is not known here; see `Router.look_up`."""
         return self._router.look_up(key)

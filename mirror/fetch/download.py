@@ -151,8 +151,9 @@ class Download:
         self._known.update(up, self._candidates.ring.members)
         resting, silent = cluster.resting(), self._env.health.silent()
         registry = self.content.repository.registry
-        serving, is_out = self._env.serving(registry, now), self._env.outages.why(registry, now) is not None
-        self._candidates.look_at_registry(now, is_out=is_out)
+        outages, serving = self._env.outages, self._env.serving(registry, now)
+        is_out = outages.why(registry, now) is not None
+        self._candidates.look_at_registry(now, is_out=is_out, returned_at=outages.returned_at(registry))
         is_held_up = (backing := self._spool.backing) is not None and backing.is_in_memory
         for _ in range(2):
             for flight in plan.next(demand, up, serving, now, resting=resting, silent=silent):
@@ -176,8 +177,7 @@ class Download:
 
     def _locate(self) -> list[str]:
         """Names of those that may hold the content now, those last that rest."""
-        self._located_at = time.monotonic()
-        key, cluster = self.content.digest.key, self._env.cluster
+        self._located_at, key, cluster = time.monotonic(), self.content.digest.key, self._env.cluster
         return [peer.name for peer in (*cluster.holders(key), *cluster.last_holders(key))]
 
     def _refusal(self) -> MirrorError:
@@ -194,11 +194,12 @@ class Download:
         now, patience_s = time.monotonic(), self._settings.patience_s
         if self._storage_error is not None or self._plan.patience.is_over(now):
             return False
-        health, silent = self._env.health, self._env.health.silent()
-        if health.awaits(self._candidates.holders) or not silent.isdisjoint(self._candidates.ring.members):
+        candidates, health = self._candidates, self._env.health
+        is_awaited = candidates.settling.awaits_any(candidates.ring.members) or health.awaits(candidates.holders)
+        if is_awaited or not health.silent().isdisjoint(candidates.ring.members):
             return now - self._active_at <= patience_s
         awaits_registry = self._plan.size is not None or self._env.awaits_registry(self.content, now)
-        again_at = self._candidates.again_at(now, awaits_registry=awaits_registry)
+        again_at = candidates.again_at(now, awaits_registry=awaits_registry)
         return again_at is not None and again_at - self._active_at <= patience_s
 
     async def _fly(self, flight: Flight) -> None:
@@ -255,7 +256,7 @@ class Download:
             if flight.source == UPSTREAM:
                 self._env.metrics.source_failed("upstream", error.reason)
             else:
-                self._env.health.failed(flight.source, error)
+                self._env.health.failed(flight.source, error, flight.role)
             self._record.failures.append(str(error))
             self._failures.append(error)
         if isinstance(error, UpstreamEnded):

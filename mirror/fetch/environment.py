@@ -61,9 +61,13 @@ class Environment:
     turns: Turns = field(default_factory=Turns)
 
     def serving(self, registry: str, now: float) -> Set[str]:
-        """Members that serve as homes. Those whom the registry does not answer, as they say, are passed over."""
+        """Members that serve as homes. Those whom the registry does not answer, as they say, are passed over.
+
+        None is for a moment after it answers this node again: they see that now, and all nodes ask the same homes.
+        """
         serving, me = self.cluster.serving(), self.cluster.me
-        able = serving - self.words.passed_over(registry, now)
+        is_just_back = now - self.outages.returned_at(registry) < self.settings.outages.return_s
+        able = serving - (set() if is_just_back else self.words.passed_over(registry, now))
         return able if able - {me} else serving
 
     def awaits_registry(self, content: Content, now: float) -> bool:

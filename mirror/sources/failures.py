@@ -20,6 +20,7 @@ class Consequence:
         rest_s: for how long the fetch that saw it does not ask the member again, s; infinite: never. 30 s unless the
             reason tells more: longer than most fetches take, so they do without the member.
         node_rest_s: for how long all fetches of this node ask the member as the last resort alone, s.
+        homes_rest: whether that holds for a member that was asked as a home, too.
         out_of_reach: whether the source gave no sign of life. Then the node leaves a member alone until it gives one.
         retried: whether a fetch may ask upstream again, a few times.
         is_failure: whether it is logged, counted and remembered; else it is an answer that the protocol provides for.
@@ -27,6 +28,7 @@ class Consequence:
 
     rest_s: float = 30.0
     node_rest_s: float = 0.0
+    homes_rest: bool = True
     out_of_reach: bool = False
     retried: bool = False
     is_failure: bool = True
@@ -53,8 +55,8 @@ CONSEQUENCES: Final[Mapping[Reason, Consequence]] = {
     # Whoever sends another range than was asked for will do so again: it speaks another version, or means harm.
     Reason.RANGE: Consequence(node_rest_s=30.0),
     # A holder breaks off where its own copy turns out damaged, and can send everything else. One whose process has gone
-    # is out of reach at the next try.
-    Reason.BROKEN: Consequence(node_rest_s=1.0, retried=True),
+    # is out of reach at the next try. A home breaks off when upstream breaks off, which says nothing of other content.
+    Reason.BROKEN: Consequence(node_rest_s=1.0, homes_rest=False, retried=True),
     # Keys that are changed reach all nodes within seconds; else it stays so until an operator does something.
     Reason.UNPROVEN: Consequence(node_rest_s=5.0),
     Reason.CORRUPT: Consequence(),

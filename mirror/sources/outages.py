@@ -23,6 +23,7 @@ class _Registry:
         wanted_at: when somebody last wanted something of it.
         signed_at: when it last gave a sign of life.
         told_until: a member said that it does not answer that one either: until when this counts.
+        returned_at: when it last answered again.
     """
 
     why: str | None = None
@@ -30,6 +31,7 @@ class _Registry:
     wanted_at: float = -math.inf
     signed_at: float = -math.inf
     told_until: float = -math.inf
+    returned_at: float = -math.inf
 
 
 class Outages:
@@ -59,8 +61,13 @@ class Outages:
             known.since = now
         known.why, known.wanted_at, known.signed_at = why, now, -math.inf
 
+    def returned(self, registry: str, now: float) -> None:
+        """Take note that a registry that did not answer does again."""
+        self.ended(registry)
+        self._of(registry).returned_at = now
+
     def ended(self, registry: str) -> None:
-        """Forget that a registry does not answer: it does, or nobody asks whether it does."""
+        """Forget that a registry does not answer: nobody asks any more whether it does."""
         known = self._of(registry)
         known.why, known.told_until = None, -math.inf
 
@@ -90,6 +97,11 @@ class Outages:
         """Whether a registry has not answered for so short a time that a pull should wait for its return."""
         known = self._registries.get(registry)
         return known is not None and known.why is not None and now - known.since < self._settings.flap_s
+
+    def returned_at(self, registry: str) -> float:
+        """When a registry last answered again, monotonic seconds; minus infinity if it never was out."""
+        known = self._registries.get(registry)
+        return -math.inf if known is None else known.returned_at
 
     def is_wanted(self, registry: str, now: float) -> bool:
         """Whether it is worth finding out when a registry that does not answer is back."""

@@ -93,6 +93,11 @@ class WatchedUpstream:
         self._looking: dict[str, asyncio.Task[None]] = {}
         """What is being found out since a member sees something else than this node."""
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_alone: Callable[[], bool] = lambda: False
+
+    def follow(self, is_alone: Callable[[], bool]) -> None:
+        """Ask from now on whether members that were in reach are so no more: then a registry has less time."""
+        self._is_alone = is_alone
 
     async def close(self) -> None:
         """Ask no more."""
@@ -109,10 +114,7 @@ class WatchedUpstream:
             is_news = is_out if sees is Sees.ANSWERS else not (is_out or lives)
             if is_news and registry not in self._offline and registry not in self._looking:
                 self._looking[registry] = looking = self._begin(self._look(registry))
-                looking.add_done_callback(partial(self._looked, registry))
-
-    def _looked(self, registry: str, _: object) -> None:
-        del self._looking[registry]
+                looking.add_done_callback(partial(self._looking.pop, registry))
 
     def state(self) -> bytes:
         """What members say of registries, for another member."""
@@ -168,9 +170,10 @@ class WatchedUpstream:
         try:
             while not task.done():
                 since, now = silent_since(), time.monotonic()
-                quiet_from = now if since is None else max(since, asked_at)
-                await asyncio.wait([task], timeout=max(0.0, quiet_from + self._settings.silent_s - now))
-                if since is None or silent_since() != since or task.done():
+                settings, quiet_from = self._settings, now if since is None else max(since, asked_at)
+                due_at = quiet_from + (settings.alone_silent_s if self._is_alone() else settings.silent_s)
+                await asyncio.wait([task], timeout=max(0.0, min(due_at - now, settings.alone_silent_s)))
+                if since is None or silent_since() != since or task.done() or time.monotonic() < due_at:
                     continue
                 if await self._lives(registry, since):
                     asked_at = time.monotonic()
@@ -232,7 +235,7 @@ class WatchedUpstream:
                 break
             await asyncio.sleep(self._words.probe_s(registry, now))
             if self._outages.why(registry, time.monotonic()) is not None:
-                await asyncio.wait([self._ask(registry)])
+                self._ask(registry)  # the last question may have been lost just before the line was whole again
 
     def _ended(self, registry: str, *, answers: bool) -> None:
         now = time.monotonic()
@@ -240,7 +243,10 @@ class WatchedUpstream:
         log.info("a registry %s registry=%s out_s=%.0f", "answers again" if answers else "is not wanted any more",
                  registry, out_s)  # fmt: skip
         self._on_event(OutageEnded(registry, answers, round(out_s, 1)))
-        self._outages.ended(registry)
+        if answers:
+            self._outages.returned(registry, now)
+        else:
+            self._outages.ended(registry)
         self._words.say(registry, Sees.ANSWERS, now)
 
     async def _look(self, registry: str) -> None:
@@ -276,6 +282,8 @@ class WatchedUpstream:
 
     async def _sign_of_life(self, registry: str) -> bool:
         began_at, within_s = time.monotonic(), self._settings.sign_of_life_s
+        if self._is_alone() and self._outages.why(registry, began_at) is None:
+            within_s = self._settings.alone_sign_of_life_s
         try:
             async with asyncio.timeout(within_s):
                 answers = await self._registries.answers(registry)

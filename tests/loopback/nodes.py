@@ -309,6 +309,7 @@ class Node:
             words=words,
             is_scarce=self.upstream.is_scarce,
         )
+        self.watched.follow(self.fetching.cluster.is_alone)
         self.private = PrivateContent.build(
             self.name,
             self._cluster.private,

@@ -8,6 +8,7 @@ from ...settings import PlanSettings
 from ...sources import Role
 from .flight import Flight
 from .members import Members
+from .settling import Settling
 from .troubles import HomeTroubles
 from .upstream_state import Denial, UpstreamState
 
@@ -31,7 +32,7 @@ class Candidates:
         self._settings = settings
         self._ever_holders = set(self.holders)
         self._serving: Collection[str] = ring.members
-        self._is_out = False
+        self.settling = Settling(settings.settle_s)
         self.troubles = HomeTroubles(settings)
 
     # What happened.
@@ -56,22 +57,23 @@ class Candidates:
         self._serving = serving
         self.upstream = self.upstream.at(now)
         self.members.update(up, now, resting=resting, silent=silent)
+        self.settling.update({*self.ring.members, *self.holders} - {self._me}, up, now)
         others = [name for name in self.ring.members if name != self._me and name in serving]
         self.troubles.update(self.members.able(others, 0), now, is_held=bool(self.able_holders(0)))
 
-    def look_at_registry(self, now: float, *, is_out: bool) -> None:
-        """Take note whether the registry gives this node no sign of life: one that does not answer is not asked.
+    def look_at_registry(self, now: float, *, is_out: bool, returned_at: float) -> None:
+        """Take note whether the registry gives this node no sign of life, and when it last did again after an outage.
 
-        When it is back, what homes did while it was out does not count any more. If each node went on without them, and
-        asked the registry alone, that would send all that is missing to all of them.
+        One that does not answer is not asked. When it is back, what homes did while it was out does not count any more,
+        and for a moment all are waited for: see `settling`.
         """
+        has_returned = self.settling.returned(returned_at)
         if is_out and self.upstream.is_resting:
             self.upstream = self.upstream.resting(now + self._settings.upstream_rest_s)
-        elif self._is_out and not is_out:
+        elif not is_out and has_returned:
             self.upstream = self.upstream.rested()
             self.troubles.forget()
             self.members.forget_failures()
-        self._is_out = is_out
 
     def landed(self, flight: Flight, now: float) -> None:
         """Take note that a flight delivered all that it was to deliver."""
@@ -83,11 +85,16 @@ class Candidates:
 
     def failed(self, flight: Flight, reason: Reason, now: float) -> None:
         """Take note that a flight ended early; as `Plan.failed`."""
+        if flight.role is Role.HOME and self.settling.failed(flight.source, reason):
+            self.members.failed(flight.source, reason, now, rest_s=self._settings.again_s)
+            return
         if flight.role is Role.HOME:
             self.troubles.failed(flight.source, reason)
         if reason is Reason.UNKNOWN and flight.role in (Role.HOME, Role.UPSTREAM):
             by = Denial.A_HOME if flight.role is Role.HOME else Denial.UPSTREAM
             self.upstream = self.upstream.denied(by)
+            if by is Denial.UPSTREAM:
+                self.settling.end()
         if flight.role is Role.UPSTREAM and reason in (Reason.OUTAGE, Reason.WHOLE):
             self.upstream = self.upstream.resting(now + self._settings.upstream_rest_s)
         elif flight.role is Role.UPSTREAM:
@@ -113,6 +120,7 @@ class Candidates:
     def renew(self) -> None:
         """Ask upstream anew, and the homes what it says: another repository is asked for from now on."""
         self.upstream = self.upstream.renewed()
+        self.settling.forget()
         self.troubles.forget()
         self.members.forget_answers()
 
@@ -141,9 +149,9 @@ class Candidates:
         return self.members.is_trickling(holder) and self.can_ask_upstream(start)
 
     def homes(self, piece: int) -> Iterator[str]:
-        """The homes of a piece that serve, in order."""
+        """The homes of a piece that serve, or are waited for, in order."""
         ring = self.ring.homes(piece) if self.upstream.serves_ranges else self.ring.members
-        return (name for name in ring if name in self._serving)
+        return (name for name in ring if name in self._serving or self.settling.misses(name))
 
     def can_ask_upstream(self, start: int) -> bool:
         """Whether this node may ask upstream for what begins at `start`."""
@@ -157,9 +165,10 @@ class Candidates:
         """Whether another member is the home of the whole, for upstream serves no ranges."""
         if self.upstream.serves_ranges:
             return False
-        serving = (name for name in self.ring.members if name in self._serving)
-        first = next((name for name in serving if name == self._me or self.members.able([name], start)), self._me)
-        return first != self._me
+        for home in self.homes(0):
+            if home == self._me or self.settling.awaits(home) or self.members.able([home], start):
+                return home != self._me
+        return False
 
     @property
     def is_only_home(self) -> bool:

@@ -83,12 +83,18 @@ class Chooser:
             candidates.troubles.leave_doubt and not self._flights.has(UPSTREAM, start)
         )
         for home in self._homes_to_ask(start):
+            if home == self._me and candidates.settling.was_cut_off:
+                continue
             if (home == self._me or is_own_turn) and candidates.can_fetch_directly(start):
                 break
             if home != self._me and candidates.members.able([home], start):
                 if self._flights.count(home) >= self._settings.home_lanes:
                     return None
                 return Flight(home, Role.HOME, start, stop, now, avoid=avoid)
+            if candidates.settling.awaits(home):
+                return None
+        if candidates.settling.was_cut_off and not candidates.able_holders(start):
+            return None
         return self.direct(start, stop, now, run_stop=run_stop)
 
     def _homes_to_ask(self, start: int) -> Sequence[str]:

@@ -64,11 +64,11 @@ class Members:
         """Take note that a holder said that it is busy."""
         self._of(name).busy_until = now + self._settings.busy_s
 
-    def failed(self, name: str, reason: Reason, now: float) -> None:
-        """Take note that a member failed."""
+    def failed(self, name: str, reason: Reason, now: float, *, rest_s: float | None = None) -> None:
+        """Take note that a member failed, and for how long it rests, s, if not as usual for that reason."""
         seen, follows = self._of(name), CONSEQUENCES[reason]
         seen.out_of_reach |= follows.out_of_reach
-        seen.rests_until = now + follows.rest_s
+        seen.rests_until = now + (follows.rest_s if rest_s is None else rest_s)
 
     def note_trickle(self, name: str, now: float) -> None:
         """Take note that next to nothing comes from a holder."""

@@ -14,7 +14,7 @@ from mirror.metrics import Metrics
 from mirror.oci.content import Content
 from mirror.routers import Peer
 from mirror.settings import ClusterSettings
-from mirror.sources import Life
+from mirror.sources import Life, Role
 
 PEER = Peer("a", "127.0.0.1", 1)
 Story = Callable[[PeerHealth, asyncio.Event], Coroutine[Any, Any, None]]
@@ -77,6 +77,18 @@ def test_a_member_out_of_reach_is_left_alone_until_it_gives_a_sign_of_life(reaso
     play(story)
 
 
+def test_who_follows_is_told_that_a_member_is_in_reach_again() -> None:
+    async def story(health: PeerHealth, alive: asyncio.Event) -> None:
+        health.failed("a", PeerError(Reason.STALLED, "no answer"))
+        told = asyncio.Event()
+        with health.followed(told.set):
+            alive.set()
+            await told.wait()
+        assert not health.unusable()
+
+    play(story)
+
+
 def test_a_member_that_gossip_knows_no_more_is_not_waited_for() -> None:
     async def story(health: PeerHealth, alive: asyncio.Event) -> None:
         health.failed("a", PeerError(Reason.STALLED, "no answer"))
@@ -102,6 +114,61 @@ def test_a_failure_that_concerns_one_blob_alone_makes_nobody_unusable(reason: Re
     metrics = play(story)
     labels = {"source": "peer", "reason": reason.value}
     assert metrics.registry.get_sample_value("skvaller_source_failures_total", labels) == 1
+
+
+def test_a_question_that_was_lost_does_not_hold_the_next_one_up() -> None:
+    async def story() -> None:
+        asked = 0
+
+        async def is_alive(peer: Peer) -> bool:
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                await asyncio.Event().wait()
+            return True
+
+        health = PeerHealth(lambda name: PEER, is_alive, notices, Metrics(), ClusterSettings(probe_s=0.001))
+        health.failed("a", PeerError(Reason.STALLED, "no answer"))
+        await until_usable(health)
+        await health.close()
+
+    asyncio.run(asyncio.wait_for(story(), 30))
+
+
+def test_the_questions_to_one_member_that_are_under_way_are_bounded() -> None:
+    async def story() -> None:
+        asked, ended = 0, 0
+
+        async def is_alive(peer: Peer) -> bool:
+            nonlocal asked, ended
+            asked += 1
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended += 1
+            return True
+
+        health = PeerHealth(lambda name: PEER, is_alive, notices, Metrics(), ClusterSettings(probe_s=0.0))
+        health.failed("a", PeerError(Reason.STALLED, "no answer"))
+        while asked < 3:
+            await asyncio.sleep(0)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert asked == 3
+        await health.close()
+        assert ended == 3, "none is left behind"
+
+    asyncio.run(asyncio.wait_for(story(), 30))
+
+
+def test_a_home_that_breaks_off_has_lost_upstream_and_is_asked_for_everything_else() -> None:
+    async def story(health: PeerHealth, alive: asyncio.Event) -> None:
+        health.failed("a", PeerError(Reason.BROKEN, "no"), Role.HOME)
+        assert health.unusable() == set()
+        health.failed("a", PeerError(Reason.RANGE, "no"), Role.HOME)
+        assert health.unusable() == {"a"}
+
+    play(story)
 
 
 @pytest.mark.parametrize("reason", [Reason.BROKEN, Reason.RANGE])

@@ -13,6 +13,7 @@ from mirror.metrics import Metrics
 from mirror.oci.content import Content
 from mirror.routers import MemberStatus, Peer, RingSeat, Serves
 from mirror.settings import ClusterSettings
+from mirror.sources import Life
 
 KEY = bytes(32)
 ME = "me"
@@ -151,6 +152,22 @@ def test_a_holder_that_is_out_of_reach_is_one_to_wait_for_and_not_to_ask() -> No
         assert view.holders(KEY) == [peer("c")]
         assert view.last_holders(KEY) == [peer("a"), peer("b")]
         assert view.resting() == {"a"}
+        await health.close()
+
+    asyncio.run(story())
+
+
+def test_a_node_is_alone_when_all_members_that_were_in_reach_are_so_no_more() -> None:
+    assert not made(Chart())[0].is_alone()
+
+    async def story() -> None:
+        view, health = made(Chart("a", "b"))
+        health.failed("a", PeerError(Reason.STALLED, "it says nothing"))
+        assert not view.is_alone()
+        health.noticed(peer("b"), Life.SILENT)
+        assert view.is_alone()
+        health.noticed(peer("b"), Life.ALIVE)
+        assert not view.is_alone()
         await health.close()
 
     asyncio.run(story())

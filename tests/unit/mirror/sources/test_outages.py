@@ -1,5 +1,7 @@
 """What is known of registries that do not answer, and for how long it counts."""
 
+import math
+
 from mirror.settings import OutageSettings
 from mirror.sources.outages import Outages
 
@@ -15,6 +17,17 @@ def test_an_outage_lasts_until_it_is_said_to_have_ended() -> None:
     assert outages.why("other", 107.0) is None
     outages.ended("hub")
     assert outages.why("hub", 107.0) is None
+
+
+def test_when_a_registry_last_answered_again_is_remembered_and_that_nobody_wants_it_is_no_return() -> None:
+    outages = Outages(SETTINGS)
+    assert outages.returned_at("hub") == -math.inf
+    outages.began("hub", "it gives no sign of life", 100.0)
+    outages.returned("hub", 110.0)
+    assert outages.why("hub", 110.0) is None
+    outages.began("hub", "it gives no sign of life", 120.0)
+    outages.ended("hub")
+    assert outages.returned_at("hub") == 110.0
 
 
 def test_one_that_began_a_moment_ago_may_be_a_flap() -> None:

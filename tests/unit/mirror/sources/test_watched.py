@@ -258,6 +258,41 @@ def test_it_is_used_again_as_soon_as_it_is_back_also_if_nobody_asks() -> None:
     run(story())
 
 
+def test_a_question_that_was_lost_does_not_hold_the_next_one_up() -> None:
+    async def story() -> None:
+        prompt = OutageSettings(sign_of_life_s=60.0, alone_silent_s=0.01, alone_sign_of_life_s=0.01, probe_s=0.01)
+        async with World(prompt) as it:
+            hangs = it.registries.living
+            it.upstream.follow(lambda: not it.is_out())
+            with pytest.raises(UpstreamOut):
+                await it.upstream.resolve(TAG)
+            it.registries.asked_for_a_sign.clear()
+            await it.registries.asked_for_a_sign.wait()
+            it.registries.living = asyncio.Event()
+            it.registries.living.set()
+            while it.is_out():
+                await asyncio.sleep(0.001)
+            assert not hangs.is_set()
+
+    run(story())
+
+
+def test_while_no_member_is_in_reach_either_it_has_less_time() -> None:
+    async def story() -> None:
+        patient = OutageSettings(silent_s=60.0, sign_of_life_s=60.0, alone_silent_s=0.01, alone_sign_of_life_s=0.01)
+        async with World(patient) as it:
+            asking, alone = asyncio.create_task(it.upstream.resolve(TAG)), asyncio.Event()
+            it.upstream.follow(alone.is_set)
+            while not it.registries.questions:
+                await asyncio.sleep(0)
+            assert not it.registries.signs
+            alone.set()
+            with pytest.raises(UpstreamOut):
+                await asking
+
+    run(story())
+
+
 def test_a_request_asks_for_a_sign_of_life_itself_and_waits_a_moment_for_it() -> None:
     async def story() -> None:
         async with World(OutageSettings(silent_s=0.01, sign_of_life_s=0.02, probe_s=60.0, grace_s=10.0)) as it:

@@ -1,5 +1,6 @@
 """Members that may be gone: what they owe is asked of others as well, once, and the first answer counts."""
 
+import math
 from random import Random
 
 import pytest
@@ -10,7 +11,7 @@ from mirror.fetch.demand import Audience, Demand
 from mirror.fetch.plan import Flight
 from mirror.oci.ranges import RangeSet
 from mirror.sources import UPSTREAM, Role
-from tests.unit.mirror.fetch.plan.test_plan import RING, Desk, desk, of, piece, shown
+from tests.unit.mirror.fetch.plan.test_plan import RING, SETTINGS, Desk, desk, of, piece, shown
 
 
 def silenced(at: Desk, *names: str) -> list[Flight]:
@@ -159,6 +160,11 @@ def test_where_there_is_no_other_home_its_word_and_that_of_upstream_end_it() -> 
     assert at.next() == []
 
 
+def look(at: Desk, *, is_out: bool = False, returned_at: float = -math.inf) -> None:
+    """Tell the plan whether the registry is out, and when it last came back."""
+    at.plan.candidates.look_at_registry(at.now, is_out=is_out, returned_at=returned_at)
+
+
 def test_a_registry_that_is_out_is_not_asked_and_when_it_is_back_each_home_is() -> None:
     """Each node had asked it alone, and for all that was missing, since its homes had failed while it was out."""
     at = desk(("a", "b", "c", "me"))
@@ -166,12 +172,161 @@ def test_a_registry_that_is_out_is_not_asked_and_when_it_is_back_each_home_is() 
     for flight in list(at.plan.flights):
         at.fail(flight, "outage" if flight.source == UPSTREAM else "broken")
     for _ in range(20):
-        at.plan.candidates.look_at_registry(at.now, is_out=True)
+        look(at, is_out=True)
         for flight in at.next():
             assert flight.source != UPSTREAM
             at.fail(flight, "outage")
         at.now += 0.5
-    at.plan.candidates.look_at_registry(at.now, is_out=False)
+    look(at, returned_at=at.now)
     assert shown(at.next()) == asked_before
-    at.plan.candidates.look_at_registry(at.now, is_out=False)
+    look(at, returned_at=at.now)
     assert at.next() == []
+
+
+# It is back: all members see that now, one a little later than another.
+
+
+FOUR = 12 * MEBIBYTE
+"""The size of a blob of which one piece of each home is missing, 8 to 11, when the registry is back."""
+
+
+def returned(at: Desk) -> Desk:
+    """A registry that was out is back, as this node sees it first."""
+    for flight in at.next():
+        at.fail(flight, "outage")
+    at.present.add(0, FOUR - 4 * MEBIBYTE)
+    look(at, is_out=True)
+    at.now += 10.0
+    look(at, returned_at=at.now)
+    return at
+
+
+def awaits_somebody(at: Desk) -> bool:
+    return at.plan.candidates.settling.awaits_any(at.plan.candidates.ring.members)
+
+
+def asked_upstream(at: Desk) -> set[int]:
+    """The pieces for which upstream is asked."""
+    return {piece(flight) for flight in at.plan.flights if flight.source == UPSTREAM}
+
+
+def test_a_return_before_a_fetch_began_changes_nothing_of_what_it_was_told() -> None:
+    at = desk()
+    at.plan.candidates.troubles.is_told_out = True
+    look(at, returned_at=at.now - 100.0)
+    assert at.plan.candidates.troubles.is_told_out
+
+
+@pytest.mark.parametrize("reason", ["outage", "broken"])
+def test_who_sees_a_registry_s_return_first_asks_homes_again_that_do_not_yet(reason: str) -> None:
+    at = returned(desk(size=FOUR))
+    at.next()
+    for _ in range(4):
+        (early,) = (flight for flight in at.plan.flights if flight.source == "a")
+        at.fail(early, reason)
+        assert at.next() == [], "nobody else is asked for what is its own"
+        at.now += SETTINGS.again_s
+        at.next()
+    assert asked_upstream(at) == {11}
+
+
+def test_a_home_that_goes_on_saying_so_is_not_waited_for() -> None:
+    at = returned(desk(size=FOUR))
+    at.now += SETTINGS.settle_s
+    for flight in [flight for flight in at.next() if flight.source == "a"]:
+        at.fail(flight, "outage")
+    assert not [flight for flight in at.next() if flight.source == "a"]
+    assert any(piece(flight) % len(RING) == 0 for flight in at.plan.flights)
+
+
+def test_a_home_that_is_out_of_reach_is_waited_for() -> None:
+    at = returned(desk(size=FOUR))
+    at.up = {"b", "c", "me"}
+    at.next()
+    assert {flight.source for flight in at.plan.flights} == {"b", "c", UPSTREAM}
+    assert asked_upstream(at) == {11}
+    at.up = None
+    at.now += SETTINGS.settle_s / 2
+    assert {flight.source for flight in at.next()} == {"a"}
+
+
+def test_where_this_node_s_own_line_was_cut_nobody_is_asked_before_a_member_is_back_in_reach() -> None:
+    at = returned(desk(size=FOUR))
+    at.up = {"me"}
+    assert at.next() == []
+    assert awaits_somebody(at)
+    at.up = None
+    at.now += SETTINGS.settle_s / 2
+    at.next()
+    assert {flight.source for flight in at.plan.flights} == {"a", "b", "c"}
+    assert {piece(flight) for flight in at.plan.flights} >= {11}, "a member may have what is this node's own"
+
+
+def test_so_is_a_holder_that_leaves_this_node_as_the_only_home() -> None:
+    at = desk(("me",), holders=("h",))
+    look(at)
+    look(at, returned_at=at.now)
+    at.up = {"me"}
+    assert at.next() == []
+    assert awaits_somebody(at)
+    at.up = None
+    assert {flight.source for flight in at.next()} == {"h"}
+    at.up = {"me"}
+    at.now += SETTINGS.settle_s
+    assert UPSTREAM in {flight.source for flight in at.next()}
+
+
+@pytest.mark.parametrize("reason", ["unable", "status", "unknown"])
+def test_a_home_that_fails_otherwise_is_not_waited_for(reason: str) -> None:
+    at = returned(desk(size=FOUR))
+    at.next()
+    for flight in [flight for flight in at.plan.flights if flight.source == "a"]:
+        at.fail(flight, reason)
+    at.next()
+    assert any(piece(flight) % len(RING) == 0 for flight in at.plan.flights)
+
+
+def test_of_what_upstream_has_not_nobody_is_waited_for() -> None:
+    at = returned(desk(size=FOUR))
+    at.up = {"b", "c", "me"}
+    own = next(flight for flight in at.next() if flight.source == UPSTREAM)
+    assert awaits_somebody(at)
+    at.fail(own, "unknown")
+    look(at, returned_at=at.now)
+    at.next()
+    assert not awaits_somebody(at)
+
+
+def test_that_one_registry_was_out_says_nothing_of_another_one_that_is_asked_from_then_on() -> None:
+    at = desk()
+    look(at)
+    at.plan.candidates.renew()
+    at.plan.candidates.troubles.is_told_out = True
+    look(at, returned_at=at.now - 100.0)
+    assert at.plan.candidates.troubles.is_told_out
+
+
+def test_if_they_do_not_come_back_upstream_is_asked_for_all() -> None:
+    at = returned(desk(size=FOUR))
+    at.up = {"me"}
+    assert at.next() == []
+    at.now += SETTINGS.settle_s
+    at.next()
+    assert {piece(flight) for flight in at.plan.flights} == {8, 9, 10, 11}
+    assert {flight.source for flight in at.plan.flights} == {UPSTREAM}
+
+
+def test_a_home_that_declines_is_not_waited_for() -> None:
+    at = returned(desk(size=FOUR))
+    at.serving = {"b", "c", "me"}
+    at.next()
+    assert {piece(flight) % len(RING) for flight in at.plan.flights} == {0, 1, 2, 3}
+
+
+def test_where_a_registry_serves_no_ranges_the_first_home_is_waited_for_as_well() -> None:
+    at = returned(desk(size=FOUR))
+    at.plan.candidates.learn_upstream_has_no_ranges()
+    at.up = {"b", "c", "me"}
+    assert at.next() == []
+    at.now += SETTINGS.settle_s
+    assert {flight.source for flight in at.next()} == {"b"}
