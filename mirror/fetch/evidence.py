@@ -168,9 +168,17 @@ class Evidence:
         senders = self._senders(start, stop) - {UPSTREAM}
         if senders:
             log.info("%s: holders contradict %s", self._spool.content.digest, ", ".join(sorted(senders)))
-        if not await self._on_wrong(senders, 0, self._spool.size or 0):
+        backing = self._spool.backing
+        if backing is not None and backing.holds_all and not self._may_come_from_others(senders, start):
+            self._lost.add((start, stop))  # holders contradict each other: the digest of the whole will tell
+        elif not await self._on_wrong(senders, 0, self._spool.size or 0):
             self._lost.add((start, stop))
             self._note_failure()
+
+    def _may_come_from_others(self, senders: set[str], start: int) -> bool:
+        candidates = self._plan.candidates
+        others = {*candidates.holders, *candidates.ring.members} - senders - {self._env.cluster.me}
+        return candidates.can_ask_upstream(start) or bool(candidates.members.able(others, start))
 
     # Single ranges.
 

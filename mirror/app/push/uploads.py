@@ -64,8 +64,10 @@ class Upload:
         self.hasher = StreamHasher()
         self.turn = asyncio.Lock()
         """Held by the request that writes."""
+        self.requests = 0
+        """How many wrote, or waited to."""
         self.writing: asyncio.Task[None] | None = None
-        """Takes the body of that request."""
+        """Takes the body of the request that writes."""
 
     @property
     def position(self) -> int:
@@ -185,6 +187,7 @@ class Uploads:
             NoSpace: it does not fit, or the disk failed; what came before stays.
             ClientDisconnect: the client left; what came stays.
         """
+        upload.requests = number = upload.requests + 1
         if upload.writing is not None:
             upload.writing.cancel()
         async with upload.turn:
@@ -200,7 +203,7 @@ class Uploads:
                 with storage_errors():
                     if length is not None:
                         await upload.file.expect(upload.position + length)
-                    upload.writing = asyncio.create_task(self._write(upload, receive))
+                    upload.writing = self._begin_writing(upload, receive, number)
                     try:
                         await upload.writing
                     except asyncio.CancelledError:
@@ -212,6 +215,12 @@ class Uploads:
                         upload.writing = None
             if part is not None and upload.position != part[1]:
                 raise SizeInvalid(f"Content-Range ends after byte {part[1] - 1}, and the body does not")
+
+    def _begin_writing(self, upload: Upload, receive: Receive, number: int) -> "asyncio.Task[None]":
+        """Begin to take the body of a request, if no other one came while this one could not be ended yet."""
+        if upload.requests != number:
+            raise UploadInvalid("another request goes on with this upload")
+        return asyncio.create_task(self._write(upload, receive))
 
     async def finish(self, upload: Upload, digest: Digest) -> int:
         """Let an upload that is whole become a blob; return its size, in bytes. It ends, whatever happens.

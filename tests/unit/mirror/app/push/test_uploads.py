@@ -157,6 +157,35 @@ def test_a_client_that_comes_back_ends_its_request_that_hangs(tmp_path: Path) ->
     run(story)
 
 
+def test_so_it_does_when_that_one_has_only_begun(tmp_path: Path) -> None:
+    async def story() -> None:
+        uploads = Uploads(Files(tmp_path))
+        upload = await uploads.begin(APP, "")
+        is_asked, may_go_on, asked = asyncio.Event(), asyncio.Event(), 0
+        reserve = file_of(upload).expect
+
+        async def expect(size: int) -> None:
+            nonlocal asked
+            asked += 1
+            is_asked.set()
+            if asked == 1:
+                await may_go_on.wait()
+            await reserve(size)
+
+        file_of(upload).expect = expect  # type: ignore[method-assign]
+        hangs = asyncio.create_task(uploads.take(upload, body([], waits=asyncio.Event()), len(BLOB), None, "there"))
+        await is_asked.wait()
+        other = asyncio.create_task(uploads.take(upload, body([BLOB]), len(BLOB), None, "there"))
+        await asyncio.sleep(0)
+        may_go_on.set()
+        with pytest.raises(UploadInvalid, match="another request"):
+            await hangs
+        await other
+        assert upload.position == len(BLOB)
+
+    run(story)
+
+
 def test_an_upload_that_is_given_up_in_the_middle_ends_its_request(tmp_path: Path) -> None:
     async def story() -> None:
         uploads = Uploads(Files(tmp_path), PushSettings(part_bytes=1000))
