@@ -189,6 +189,13 @@ class Server:
     on_sign: Callable[[int], None] = lambda count: None
     """Is told how many signs of life it has given."""
     port: int = 0
+    answering: set[asyncio.StreamReader] = field(default_factory=set)
+    """Connections of requests that are not answered to the end, those for a sign of life apart."""
+
+    @property
+    def awaited(self) -> int:
+        """How many requests are not answered to the end, and not given up by who asked either."""
+        return sum(not reader.at_eof() for reader in self.answering)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -200,8 +207,10 @@ class Server:
                     self.signs += 1
                     self.on_sign(self.signs)
                     continue
+                if request.path != "/v2/":
+                    self.answering.add(reader)
                 for data in await self.answer(request):
-                    if data is CLOSE:
+                    if data is CLOSE or reader.at_eof():
                         return
                     if isinstance(data, asyncio.Event):
                         await data.wait()
@@ -209,6 +218,7 @@ class Server:
                         writer.write(data)
                         await writer.drain()
                         self.sent(request, data)
+                self.answering.discard(reader)
         writer.close()
 
     def gives_a_sign(self, request: Request) -> bool:

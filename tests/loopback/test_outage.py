@@ -23,9 +23,10 @@ OUTAGES = OutageSettings(silent_s=0.2, sign_of_life_s=0.4, probe_s=0.2, grace_s=
 SETTINGS = replace(
     STEADY,
     outages=OUTAGES,
-    plan=replace(STEADY.plan, settle_s=600.0, again_s=0.05),
     images=replace(STEADY.images, tag_fresh_s=0.0, tag_known_s=0.3, tag_check_s=5.0),
 )
+SETTLING = replace(SETTINGS, plan=replace(STEADY.plan, settle_s=600.0, again_s=0.05))
+"""Members have all the time that they need to see that the registry is back."""
 MANY = 80
 """So many requests would take longer than a test may, if each found out for itself that the registry is out."""
 
@@ -162,7 +163,7 @@ def test_who_asks_for_a_blob_waits_while_the_link_may_only_flap_and_everybody_el
     tmp_path: Path, count: int
 ) -> None:
     async def story() -> None:
-        flapping = replace(SETTINGS, outages=replace(OUTAGES, flap_s=600.0))
+        flapping = replace(SETTLING, outages=replace(OUTAGES, flap_s=600.0))
         async with cluster(tmp_path, count, settings=flapping) as it:
             content = it.origin.has(LARGE)
             it.origin.go_dark()
@@ -172,6 +173,8 @@ def test_who_asks_for_a_blob_waits_while_the_link_may_only_flap_and_everybody_el
             await refused(it.nodes[0], "/v2/library/x/manifests/none")
             await refused(it.nodes[0], f"/v2/library/x/manifests/{Digest.of(b'none')}")
             assert not any(pull.done() for pull in pulls)
+            while it.origin.awaited:
+                await asyncio.sleep(0.01)
             it.origin.come_back()
             assert await asyncio.gather(*pulls) == [LARGE] * count
             assert it.origin.bytes_of(content) == len(LARGE)
@@ -188,7 +191,7 @@ def test_a_home_whose_own_line_is_cut_says_so_at_once_and_waits_for_its_own_clie
         settings = replace(
             SETTINGS,
             outages=replace(OUTAGES, flap_s=600.0),
-            plan=replace(SETTINGS.plan, barren_s=600.0),
+            plan=replace(STEADY.plan, barren_s=600.0),
             peers=replace(STEADY.peers, stall_s=600.0),
         )
         async with cluster(tmp_path, count, settings=settings) as it:
@@ -206,7 +209,7 @@ def test_bodies_that_stopped_go_on_when_the_registry_is_back_and_what_is_missing
     tmp_path: Path, count: int
 ) -> None:
     async def story() -> None:
-        async with cluster(tmp_path, count, settings=SETTINGS) as it:
+        async with cluster(tmp_path, count, settings=SETTLING) as it:
             content = it.origin.has(LARGE)
             for middle in range(MIB // 2, len(LARGE), MIB):
                 it.origin.gates[middle] = asyncio.Event()
@@ -214,7 +217,7 @@ def test_bodies_that_stopped_go_on_when_the_registry_is_back_and_what_is_missing
             while it.origin.bytes_of(content) < MIB // 2:
                 await asyncio.sleep(0.01)
             it.origin.go_dark()
-            while any(node.outages.why("docker.io", 0.0) is None for node in it.nodes):
+            while it.origin.awaited or any(node.outages.why("docker.io", 0.0) is None for node in it.nodes):
                 await asyncio.sleep(0.01)
             it.origin.gates.clear()
             it.origin.come_back()
@@ -229,7 +232,7 @@ def test_who_was_cut_off_takes_what_members_have_when_it_is_back_and_nothing_of_
     tmp_path: Path, count: int
 ) -> None:
     async def story() -> None:
-        prompt = replace(SETTINGS, outages=replace(OUTAGES, flap_s=600.0), fetch=replace(SETTINGS.fetch, look_s=0.01))
+        prompt = replace(SETTLING, outages=replace(OUTAGES, flap_s=600.0), fetch=replace(STEADY.fetch, look_s=0.01))
         async with cluster(tmp_path, count, settings=prompt) as it:
             content = it.origin.has(LARGE)
             one, *others = it.nodes
