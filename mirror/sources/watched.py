@@ -172,6 +172,7 @@ class WatchedUpstream:
                 since, now = silent_since(), time.monotonic()
                 settings, quiet_from = self._settings, now if since is None else max(since, asked_at)
                 due_at = quiet_from + (settings.alone_silent_s if self._is_alone() else settings.silent_s)
+                # Whether the node is alone may change meanwhile: so it is looked at as often as that counts.
                 await asyncio.wait([task], timeout=max(0.0, min(due_at - now, settings.alone_silent_s)))
                 if since is None or silent_since() != since or task.done() or time.monotonic() < due_at:
                     continue

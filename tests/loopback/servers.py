@@ -209,16 +209,18 @@ class Server:
                     continue
                 if request.path != "/v2/":
                     self.answering.add(reader)
-                for data in await self.answer(request):
-                    if data is CLOSE or reader.at_eof():
-                        return
-                    if isinstance(data, asyncio.Event):
-                        await data.wait()
-                    else:
-                        writer.write(data)
-                        await writer.drain()
-                        self.sent(request, data)
-                self.answering.discard(reader)
+                try:
+                    for data in await self.answer(request):
+                        if data is CLOSE or reader.at_eof():
+                            return
+                        if isinstance(data, asyncio.Event):
+                            await data.wait()
+                        else:
+                            writer.write(data)
+                            await writer.drain()
+                            self.sent(request, data)
+                finally:
+                    self.answering.discard(reader)
         writer.close()
 
     def gives_a_sign(self, request: Request) -> bool:

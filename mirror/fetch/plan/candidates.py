@@ -1,6 +1,7 @@
 """Candidates: who may be asked for one blob's bytes. Pure: told what they did, and the time."""
 
 from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
 
 from ...cluster.homes import Ring
 from ...errors import Reason
@@ -57,7 +58,8 @@ class Candidates:
         self._serving = serving
         self.upstream = self.upstream.at(now)
         self.members.update(up, now, resting=resting, silent=silent)
-        self.settling.update({*self.ring.members, *self.holders} - {self._me}, up, now)
+        known = chain(self.ring.members, self.holders)
+        self.settling.update((name for name in known if name != self._me), up, now)
         others = [name for name in self.ring.members if name != self._me and name in serving]
         self.troubles.update(self.members.able(others, 0), now, is_held=bool(self.able_holders(0)))
 

@@ -41,17 +41,23 @@ class Settling:
             self._early.clear()
         return at > before
 
-    def update(self, others: Collection[str], up: Collection[str], now: float) -> None:
+    def update(self, others: Iterable[str], up: Collection[str], now: float) -> None:
         """Take note of the other members that may have bytes, and of who is up."""
         self._up = up
         self._is_on = self._ended_at < self._returned_at <= now < self._returned_at + self._settle_s
-        is_cut_off = bool(others) and not any(name in up for name in others)
-        self.was_cut_off = self._is_on and (self.was_cut_off or is_cut_off)
+        if not self._is_on:
+            self.was_cut_off = False
+        elif not self.was_cut_off:
+            in_reach = [name in up for name in others]
+            self.was_cut_off = bool(in_reach) and not any(in_reach)
 
     def failed(self, home: str, reason: Reason) -> bool:
         """Take note that a home failed; return whether only since it does not see the return yet."""
         is_early = self._is_on and reason in (Reason.OUTAGE, Reason.BROKEN)
-        (self._early.add if is_early else self._early.discard)(home)
+        if is_early:
+            self._early.add(home)
+        else:
+            self._early.discard(home)
         return is_early
 
     def end(self) -> None:
@@ -61,12 +67,13 @@ class Settling:
     def forget(self) -> None:
         """Forget when the registry answered again: another one is asked from now on."""
         self._returned_at = math.inf
+        self._early.clear()
 
     # What follows.
 
     def awaits(self, home: str) -> bool:
         """Whether no other home is asked for what this one cannot send now: it can within a moment, most likely."""
-        return self._is_on and (home not in self._up or home in self._early)
+        return self.misses(home) or (self._is_on and home in self._early)
 
     def awaits_any(self, homes: Iterable[str]) -> bool:
         """Whether somebody will be able to send something within a moment."""
