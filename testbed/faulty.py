@@ -173,6 +173,8 @@ class FaultyUpstream:
         async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
             while self.hold_after is not None and self.served.total() >= self.hold_after:
                 await self._going.wait()
+            if request.transport is None:  # who asked has gone meanwhile, and is sent no more
+                return
             part = chunk if left is None else chunk[:left]
             if wrong:
                 part, wrong = bytes([part[0] ^ 1]) + part[1:], False
