@@ -141,7 +141,7 @@ class Node:
         )
         self.tags = self._make_tags(cache, member_tags, trust)
         self.index = ReferrerIndex(self.holdings)
-        manifests = Manifests(self.holdings, fetching.fetches, fetching.stated.note, settings.images, self.index)
+        manifests = Manifests(self.holdings, fetching.fetches, fetching.note, settings.images, self.index)
         reports = SlowReports(settings.cluster)
         self.home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
         backend = self._make_backend(manifests, own, runtimes)

@@ -801,6 +801,11 @@ class FetchSettings:
     """Other holders that are asked to confirm a size, at once: with two of them nobody's word stands alone."""
     stated_sizes_max: int = 16384
     """Bounds the sizes that are remembered from manifests: those of some hundred images, in 3 MiB."""
+    layers_max: int = 4096
+    """Bounds the layers of which it is remembered which belong together: those of some hundred images, in 1 MiB."""
+    ahead_max: int = 8
+    """Layers that are fetched at once for clients that have not asked for them yet, at most: those of most images, with
+    the three that containerd asks for at a time. Each takes as many requests as one that a client waits for."""
     size_s: float = 5.0
     """Time for which members are asked for a size, s, before upstream is: a client waits for a mere head."""
 

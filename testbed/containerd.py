@@ -23,6 +23,12 @@ disabled_plugins = {disabled}
 _VERSIONS: Final[Mapping[int, int]] = {1: 2, 2: 3}
 """Of the configuration file, by containerd's own first number."""
 
+_PARALLEL: Final = """\
+[plugins."io.containerd.transfer.v1.local"]
+  max_concurrent_downloads = {parallel}
+"""
+"""How many blobs containerd 2 downloads at a time when it pulls itself."""
+
 _SNAPSHOTTERS: Final = ("blockfile", "btrfs", "devmapper", "zfs")
 _DISABLED: Final[Mapping[int, tuple[str, ...]]] = {
     1: (
@@ -104,20 +110,22 @@ class Containerd(Process):
         folder: for its files; made if it is not there.
         netns: network namespace that it runs in.
         programs: what is run.
+        parallel: how many blobs a pull downloads at a time; 3 is containerd's own choice.
 
     Raises:
         RunError: the folder's path is too long for a socket in it.
     """
 
-    def __init__(self, folder: Path, netns: str | None = None, programs: Programs = DEBIAN) -> None:
+    def __init__(self, folder: Path, netns: str | None = None, programs: Programs = DEBIAN, parallel: int = 3) -> None:
         self.folder = folder
         self.socket = folder / "c.sock"
         if len(f"{self.socket}.ttrpc".encode()) > _SOCKET_PATH_MAX:
             raise RunError(f"{self.socket} is too long for a Unix socket")
         folder.mkdir(parents=True, exist_ok=True)
         settings = folder / "config.toml"
-        settings.write_text(settings_of(folder, programs))
+        settings.write_text(settings_of(folder, programs, parallel))
         self._programs = programs
+        self._parallel = parallel
         command = [programs.containerd, "--config", str(settings)]
         super().__init__(f"containerd in {folder.name}", command, folder / "containerd.log", netns=netns)
 
@@ -134,17 +142,19 @@ class Containerd(Process):
         """Run `ctr` against it; return what it printed."""
         return run(self.ctr_command(*arguments, namespace=namespace), netns=self.netns, timeout_s=timeout_s)
 
-    def pull_command(self, name: str, hosts_dir: Path, parallel: int) -> list[str]:
-        """A command that pulls an image and unpacks it; `ctr` itself downloads.
+    def pull_command(self, name: str, hosts_dir: Path) -> list[str]:
+        """A command that pulls an image and unpacks it.
+
+        From version 2 on containerd does that itself, by its transfer service, as for the kubelet; before, `ctr` does.
 
         Args:
             name: of the image.
-            hosts_dir: says whom it asks.
-            parallel: how many blobs at a time.
+            hosts_dir: says who is asked.
         """
-        local = ["--local"] if self._programs.version[0] > 1 else []
-        asked = ["--hosts-dir", str(hosts_dir), "--max-concurrent-downloads", str(parallel)]
-        return self.ctr_command("images", "pull", *local, *asked, name)
+        asked = ["--hosts-dir", str(hosts_dir)]
+        if self._programs.version[0] < 2:
+            asked += ["--max-concurrent-downloads", str(self._parallel)]
+        return self.ctr_command("images", "pull", *asked, name)
 
     def import_image(self, image: Image, *, namespace: str = "k8s.io") -> None:
         """Put an image into its content store, without unpacking it."""
@@ -185,12 +195,13 @@ class Containerd(Process):
         return total
 
 
-def settings_of(folder: Path, programs: Programs) -> str:
-    """The configuration of a containerd with all files in one folder."""
+def settings_of(folder: Path, programs: Programs, parallel: int) -> str:
+    """The configuration of a containerd with all files in one folder, and so many downloads at a time."""
     first = programs.version[0]
     known = max(number for number in _VERSIONS if number <= max(first, 1))
     disabled = "[" + ", ".join(f'"{plugin}"' for plugin in _DISABLED[known]) + "]"
-    return _SETTINGS.format(version=_VERSIONS[known], folder=folder, disabled=disabled)
+    settings = _SETTINGS.format(version=_VERSIONS[known], folder=folder, disabled=disabled)
+    return settings + (_PARALLEL.format(parallel=parallel) if first > 1 else "")
 
 
 def write_hosts(

@@ -211,7 +211,7 @@ class CtrClient(Client):
     Args:
         host: where.
         folder: for its files.
-        order: what to pull.
+        order: what to pull; the containerd says how many blobs at a time.
         containerd: the host's.
         hosts_dir: says whom `ctr` asks, instead of the order's address.
     """
@@ -228,7 +228,7 @@ class CtrClient(Client):
 
     def _command(self) -> Sequence[str]:
         name = f"docker.io/{REPOSITORY}:{self.order.tag}"
-        pull = self._containerd.pull_command(name, self._hosts_dir, self.order.parallel)
+        pull = self._containerd.pull_command(name, self._hosts_dir)
         return ["sh", "-c", 'echo ready && read -r word && exec "$@" >&2', "sh", *pull]
 
     def _follow(self, output: IO[bytes]) -> None:

@@ -154,8 +154,9 @@ class Lab:
         upstream = stack.enter_context(registry_on(self._upstream, folder / UPSTREAM, image))
         containerds = {}
         if (programs := self._programs.containerd) is not None:
+            parallel = self._settings.parallel
             containerds = {
-                node.name: Containerd(folder / node.name / "c", node.netns, programs) for node in self._nodes
+                node.name: Containerd(folder / node.name / "c", node.netns, programs, parallel) for node in self._nodes
             }
         spegel = self._programs.spegel
         site = Site(self._network, self._nodes, self._upstream, self._proxy, folder, containerds, spegel)

@@ -44,7 +44,7 @@ def backend_apart(
     trust = TagTrust(metrics, settings.images)
     members = MemberTags(fetching.cluster, fetching.health, NoMembers().tag, trust.distrusted, settings.images, outages)
     tags = Tags(holdings, NoCache(), members, upstream, trust, settings.images, how="verify", policies=policies)
-    manifests = Manifests(holdings, fetching.fetches, fetching.stated.note, forgetful)
+    manifests = Manifests(holdings, fetching.fetches, fetching.note, forgetful)
     listings = Listings(upstream, holdings, router.members, _nobody_knows)
     nobody = ClusterReferrers(ReferrerIndex(holdings), manifests, fetching.cluster.find_holders, _nobody_refers)
     referrers = Referrers(upstream, nobody, manifests, tags)

@@ -15,6 +15,7 @@ from ..sources.outages import Outages
 from ..sources.words import Words
 from ..stores import BlobCache
 from .absences import Absences
+from .ahead import ImageLayers
 from .memory import MemoryBudget
 from .second_opinion import SecondOpinion
 from .turns import Turns
@@ -37,6 +38,7 @@ class Environment:
         memory: bounds the blobs that pass through memory.
         absences: remembers what nobody has.
         opinion: confirms the sizes that members state.
+        layers: knows which layers belong together.
         outages: knows the registries that do not answer.
         words: what members say of registries.
         is_scarce: whether a registry lets the members pull so little more that one of them asks for all manifests.
@@ -55,6 +57,7 @@ class Environment:
     memory: MemoryBudget
     absences: Absences
     opinion: SecondOpinion
+    layers: ImageLayers
     outages: Outages
     words: Words = field(default_factory=lambda: Words(OutageSettings()))
     is_scarce: Callable[[str], bool] = lambda registry: False

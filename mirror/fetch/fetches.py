@@ -117,7 +117,19 @@ class Fetches:
             BlobUnknown, ManifestUnknown: a moment ago nobody had it.
         """
         with self._joined(content, Audience.MEMBER, from_start=False, hint=hint) as (reader, fetch):
+            if self._may_read_ahead and self._is_about_to_be_read(content):
+                fetch.spool.interest.read_ahead()
             yield Relay(reader, fetch)
+
+    @property
+    def _may_read_ahead(self) -> bool:
+        """Whether not too much is fetched already for clients that have not asked for it yet."""
+        return sum(it.spool.interest.is_read_ahead for it in self._running) < self._env.settings.fetch.ahead_max
+
+    def _is_about_to_be_read(self, content: Content) -> bool:
+        """Whether some content is a layer of an image that a client of this node is pulling."""
+        others = (self._current.get(name) for name in self._env.layers.beside(content.digest))
+        return any(it is not None and it.spool.readers.joined(Audience.LOCAL) for it in others)
 
     def current(self, content: Content) -> Fetch | None:
         """The fetch of some content that the next reader joins, if there is one."""

@@ -1,6 +1,6 @@
 """How the parts that fetch are put together; the agent does it once, with real sources."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..cluster.health import PeerHealth
@@ -9,6 +9,7 @@ from ..cluster.throughput import Throughput
 from ..cluster.view import ClusterView
 from ..events import Tell, nobody
 from ..metrics import Metrics
+from ..oci.descriptors import Named
 from ..routers import Discovery
 from ..settings import Settings
 from ..sources import UPSTREAM, MemberSources, SizedSource, Source, Witness
@@ -16,6 +17,7 @@ from ..sources.outages import Outages
 from ..sources.words import Words
 from ..stores import BlobCache
 from .absences import Absences
+from .ahead import ImageLayers
 from .environment import Environment
 from .fetches import Fetches
 from .memory import MemoryBudget
@@ -36,7 +38,8 @@ class FetchStack:
         fetches: what is being fetched.
         sizes: finds out how large something is.
         memory: what passes through memory.
-        stated: takes note of the sizes that manifests state.
+        stated: the sizes that manifests state.
+        layers: which layers belong together.
         turns: lets one part of the node write a blob to the cache at a time.
     """
 
@@ -48,6 +51,7 @@ class FetchStack:
     sizes: SizeQuery
     memory: MemoryBudget
     stated: StatedSizes
+    layers: ImageLayers
     turns: Turns
 
     @classmethod
@@ -100,6 +104,7 @@ class FetchStack:
         cluster = ClusterView(me, discovery, discovery, health, settings.cluster)
         throughput, memory = Throughput(settings.cluster), MemoryBudget(settings.fetch.in_memory_max)
         absences, stated = Absences(settings.fetch), StatedSizes(settings.fetch.stated_sizes_max)
+        layers = ImageLayers(settings.fetch.layers_max)
         opinion = SecondOpinion(
             stated, cluster, health, ask_member=peers.size, ask_upstream=upstream.size, settings=settings.fetch
         )
@@ -117,6 +122,7 @@ class FetchStack:
             memory=memory,
             absences=absences,
             opinion=opinion,
+            layers=layers,
             outages=outages,
             words=words or Words(settings.outages),
             is_scarce=is_scarce,
@@ -133,7 +139,12 @@ class FetchStack:
             outages=outages,
             settings=settings.fetch,
         )
-        return cls(cluster, health, slow, throughput, fetches, sizes, memory, stated, env.turns)
+        return cls(cluster, health, slow, throughput, fetches, sizes, memory, stated, layers, env.turns)
+
+    def note(self, named: Sequence[Named]) -> None:
+        """Take note of what a manifest names that this node has verified."""
+        self.stated.note((it.digest.hex, it.size) for it in named)
+        self.layers.note(named)
 
     async def close(self) -> None:
         """Give up what is under way."""

@@ -4,12 +4,13 @@ import contextlib
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..errors import WRONG_COPIES_MAX, Corrupt, ManifestUnknown, StorageFailed, WrongCopy
 from ..fetch import Audience, Fetches, Reader
 from ..oci.content import Content
+from ..oci.descriptors import Named
 from ..oci.digest import Digest
 from ..oci.manifest import MANIFEST_MAX_BYTES, outline_of
 from ..settings import ImageSettings
@@ -34,7 +35,7 @@ class Manifests:
     Args:
         holdings: what this node's stores hold.
         fetches: fetches what they do not.
-        note_sizes: takes note of the sizes that a verified manifest states, `(hexadecimal digest, bytes)` each.
+        note_named: takes note of what a verified manifest names.
         settings: bounds.
         index: takes note of what refers to others.
     """
@@ -43,13 +44,13 @@ class Manifests:
         self,
         holdings: Holdings,
         fetches: Fetches,
-        note_sizes: Callable[[Iterable[tuple[str, int]]], None],
+        note_named: Callable[[Sequence[Named]], None],
         settings: ImageSettings | None = None,
         index: ReferrerIndex | None = None,
     ) -> None:
         self._holdings = holdings
         self._fetches = fetches
-        self._note_sizes = note_sizes
+        self._note_named = note_named
         self._index = index
         self._memory: OrderedDict[str, Manifest] = OrderedDict()
         self._memory_bytes = 0
@@ -132,7 +133,7 @@ class Manifests:
             raise ManifestUnknown(f"{digest} is no manifest of a known type")
         if (known := self._memory.get(digest.hex)) is not None:  # somebody else asked for it at the same time
             return known
-        self._note_sizes((it.digest.hex, it.size) for it in outline.named)
+        self._note_named(outline.named)
         if self._index is not None:
             self._index.note(digest, len(body), outline)
         manifest = self._memory[digest.hex] = Manifest(digest, outline.media_type, body)

@@ -330,7 +330,7 @@ class Node:
             self.holdings, self.cache, member_tags, self.watched, self.trust, images, how=self._cluster.how_tags
         )
         self.index = ReferrerIndex(self.holdings)
-        self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note, index=self.index)
+        self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.note, index=self.index)
         self.reports = SlowReports()
         lists = PeerLists(self.peers)
         listings = Listings(self.watched, self.holdings, self.router.members, lists.tags)

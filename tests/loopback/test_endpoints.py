@@ -183,7 +183,7 @@ class Node:
         self.tags = Tags(self.holdings, self.cache, member_tags, self.upstream, trust, denied=denied)
         self.index = ReferrerIndex(self.holdings)
         manifests = self.manifests = Manifests(
-            self.holdings, self.fetching.fetches, self.fetching.stated.note, index=self.index
+            self.holdings, self.fetching.fetches, self.fetching.note, index=self.index
         )
         lists = PeerLists(self.peers)
         listings = Listings(self.upstream, self.holdings, self.router.members, lists.tags)
@@ -1115,7 +1115,7 @@ def test_manifests_that_many_ask_for_at_once_count_once_in_memory(play: Callable
     async def story(world: World, registries: Registries) -> None:
         node = await world.node()
         fetching, settings = node.fetching, ImageSettings(manifest_memory_bytes=3 * len(LIST))
-        manifests = Manifests(node.holdings, fetching.fetches, fetching.stated.note, settings)
+        manifests = Manifests(node.holdings, fetching.fetches, fetching.note, settings)
         for body in (MANIFEST, INDEX, LIST):
             registries.has(f"/v2/library/x/manifests/{name(body)}", body)
             content = Content(Repository("docker.io", "library/x"), "manifests", Digest.of(body))

@@ -17,7 +17,6 @@ from testbed.processes import run
 from .settings import POLITENESS
 from .stage import TAG, Stage
 
-_PARALLEL: Final = 3
 _PULL_S: Final = 150.0
 """How long one pull may take, s: all of them share the cores of this machine."""
 
@@ -63,7 +62,7 @@ def _round(what: str, stage: Stage, tag: str, hosts_dirs: Mapping[str, Path]) ->
     before, began_at = stage.hub.counts(), time.monotonic()
 
     def pull(node: str, netns: str, repository: str) -> str | None:
-        command = stage.containerds[node].pull_command(f"docker.io/{repository}:{tag}", hosts_dirs[node], _PARALLEL)
+        command = stage.containerds[node].pull_command(f"docker.io/{repository}:{tag}", hosts_dirs[node])
         try:
             run(["nice", "-n", str(POLITENESS), *command], netns=netns, timeout_s=_PULL_S)
         except RunError as error:

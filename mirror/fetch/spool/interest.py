@@ -22,7 +22,10 @@ class Interest:
         self.was_read_lazily = False
         """Whether one of them read ranges by themselves."""
         self.is_whole_wanted = False
-        """Whether a client of this node ever wanted the whole, or waits for its digest: then all of it is fetched."""
+        """Whether a client of this node ever wanted the whole, waits for its digest, or is about to ask for it: then
+        all of it is fetched."""
+        self.is_read_ahead = False
+        """Whether it is fetched for a client that has not asked for it yet."""
         self.do_ranges_need_whole = False
         """Whether what lazy readers wait for comes, or is vouched for, with the whole alone."""
         self.hints = {Audience.LOCAL: _FIRST_BYTE, Audience.LAZY: _FIRST_BYTE, Audience.MEMBER: _FIRST_BYTE}
@@ -32,7 +35,7 @@ class Interest:
     def note(self, audience: Audience, hint: Span | None) -> None:
         """Take note that somebody joins, and of the range that tells the size; None leaves that as it is."""
         if audience is not Audience.MEMBER:
-            self.was_read_locally = True
+            self.was_read_locally, self.is_read_ahead = True, False
         if audience is Audience.LAZY:
             self.was_read_lazily = True
         if audience is Audience.LOCAL:
@@ -44,6 +47,12 @@ class Interest:
         """Have all of the blob fetched: what lazy readers wait for comes, or is vouched for, in no other way."""
         if not self.do_ranges_need_whole:
             self.is_whole_wanted = self.do_ranges_need_whole = True
+            self._on_change()
+
+    def read_ahead(self) -> None:
+        """Have all of the blob fetched, as far as all can be here at once: a client is about to ask for it."""
+        if not self.was_read_locally and not self.is_whole_wanted:
+            self.is_whole_wanted = self.is_read_ahead = True
             self._on_change()
 
     def reserve_bytes(self, settings: SpoolSettings) -> int:

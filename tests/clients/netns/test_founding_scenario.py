@@ -66,8 +66,7 @@ def test_an_image_that_is_removed_while_the_other_host_pulls_it_comes_whole_and_
     a.host.limit_sent(40 * MBIT)
 
     with ThreadPoolExecutor(1) as background:
-        one_by_one = b.containerd.pull_command(BY_HAND, b.hosts_dir, parallel=1)
-        pull = background.submit(run, one_by_one, netns=b.host.netns)
+        pull = background.submit(run, b.containerd.pull_command(BY_HAND, b.hosts_dir), netns=b.host.netns)
         b.agent.until_received(image.layers[0], "a", 1)
         wait_until(lambda: 'msg="containerd keeps"' in a.agent.output, "a lease")
         a.containerd.remove_images(BY_HAND, namespace=CONTAINERD_NAMESPACE)

@@ -306,6 +306,30 @@ def test_before_the_size_is_known_one_byte_is_needed_or_what_a_member_is_going_t
     run(check())
 
 
+def test_what_is_read_ahead_is_needed_whole_until_a_client_says_what_it_needs() -> None:
+    async def check() -> None:
+        async with spooling(LARGE) as spool:
+            spool.interest.read_ahead()
+            assert spool.demand().local == RangeSet((0, len(LARGE)))
+            assert (spool.interest.is_read_ahead, spool.interest.was_read_locally) == (True, False)
+            spool.join(Audience.LOCAL).close()
+            assert (spool.interest.is_read_ahead, spool.interest.was_read_locally) == (False, True)
+            spool.interest.read_ahead()
+            assert not spool.interest.is_read_ahead
+
+    run(check())
+
+
+def test_what_passes_through_memory_is_not_read_ahead() -> None:
+    async def check() -> None:
+        async with spooling(LARGE, opened=False) as spool:
+            spool.open(MemoryWindow(len(LARGE), SETTINGS))
+            spool.interest.read_ahead()
+            assert not spool.demand().local
+
+    run(check())
+
+
 def test_readers_are_counted_and_a_local_one_is_remembered() -> None:
     async def check() -> None:
         async with spooling(SMALL) as spool:
