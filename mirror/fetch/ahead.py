@@ -8,9 +8,14 @@ node as its home is fetched for the node's own client as well, if that is pullin
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Final
 
 from ..oci.descriptors import Named
 from ..oci.digest import Digest
+
+_IMAGE_LAYERS_MAX: Final = 256
+"""Bounds the layers of one image: all of them are looked at for each request of a member. The kernel's overlay file
+system takes 128; artifacts may have thousands, and are not read ahead."""
 
 
 class ImageLayers:
@@ -32,9 +37,9 @@ class ImageLayers:
         return len(self._images)
 
     def note(self, named: Sequence[Named]) -> None:
-        """Remember the layers among what a manifest names."""
+        """Remember the layers among what a manifest names, unless they are too many."""
         layers = tuple(it.digest.hex for it in named if it.place == "layer")
-        for layer in layers:
+        for layer in layers if len(layers) <= _IMAGE_LAYERS_MAX else ():
             self._images.pop(layer, None)
             self._images[layer] = layers
         while len(self._images) > self._most:

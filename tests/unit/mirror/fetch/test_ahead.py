@@ -28,6 +28,14 @@ def test_what_an_index_names_are_no_layers() -> None:
     assert layers.beside(Digest.of(b"amd64")) == ()
 
 
+def test_an_artifact_of_very_many_files_is_no_image() -> None:
+    layers = ImageLayers(1000)
+    layers.note(named(*map(str, range(257))))
+    assert len(layers) == 0
+    layers.note(named(*map(str, range(256))))
+    assert len(layers) == 256
+
+
 def test_what_was_noted_first_is_forgotten_first() -> None:
     layers = ImageLayers(3)
     for image in (("a", "b"), ("c",), ("a",), ("d",)):
