@@ -116,7 +116,8 @@ class Evidence:
             await question
         except OSError as error:
             log.debug("%s: what came cannot be read: %s", self._spool.content.digest, error)
-            await self._rest_after_failure()
+            self._note_failure()
+            await asyncio.sleep(self._settings.again_s)
 
     def _ended(self, about: object, task: asyncio.Task[None]) -> None:
         self._tasks.pop(about, None)
@@ -233,7 +234,8 @@ class Evidence:
                 self._spool.interest.want_whole()
             await asyncio.sleep(self._settings.again_s)  # the digest of the whole will tell, or upstream is asked again
         elif not upstream.may_be_asked or not await self._on_wrong(senders, start, stop):  # it can only send all of it
-            await self._rest_after_failure()
+            self._note_failure(start)
+            await asyncio.sleep(self._settings.again_s)
 
     async def _compare_with_upstream(self, content: Content, start: int, stop: int) -> None:
         """Have upstream send a range once more: if it is the same, clients may have it."""
@@ -249,7 +251,7 @@ class Evidence:
         except (SourceError, StorageError, OSError) as error:
             log.debug("%s: upstream does not vouch: %s", content.digest, error)
         if len(sample.body) < stop - start:
-            self._note_failure()
+            self._note_failure(start)
             return
         self._env.metrics.received_bytes.labels("upstream").inc(stop - start)
         if losses != self._vouching.losses:
@@ -260,15 +262,17 @@ class Evidence:
         else:
             log.info("%s: upstream contradicts %s", content.digest, ", ".join(sorted(senders)))
             if not await self._on_wrong(senders, start, stop):
-                self._note_failure()
+                self._note_failure(start)
 
-    async def _rest_after_failure(self) -> None:
-        """Take note of a failure, and hold up the next look at the same."""
-        self._note_failure()
-        await asyncio.sleep(self._settings.again_s)
+    def _note_failure(self, at: int | None = None) -> None:
+        """Take note that nobody could vouch, and leave upstream alone for a while.
 
-    def _note_failure(self) -> None:
-        self._failures += 1
+        Args:
+            at: where a client waits for it. If it does so no more, that does not count: it has got these bytes, since
+                the hash has come so far, and in memory others may be in their place.
+        """
+        if at is None or at in self._waits:
+            self._failures += 1
         self._upstream_rests_until = time.monotonic() + self._settings.again_s
 
     def _senders(self, start: int, stop: int) -> set[str]:

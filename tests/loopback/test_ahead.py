@@ -58,9 +58,9 @@ def test_a_layer_that_others_pull_is_there_before_the_client_that_pulls_its_imag
                 while not pulling.held(other):
                     await asyncio.sleep(0.01)
             assert it.origin.bytes_of(other) == len(SMALL)
-            asked = len(it.origin.requests)
+            asked = len(it.origin.asked_for(other))
             assert await pulling.pull(other) == SMALL
-            assert len(it.origin.requests) == asked
+            assert len(it.origin.asked_for(other)) == asked
 
     run(story())
 

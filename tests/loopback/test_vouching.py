@@ -13,7 +13,8 @@ from mirror.errors import Unavailable
 from mirror.oci.content import Content
 from mirror.oci.digest import Algorithm
 from mirror.settings import EvidenceSettings, SpoolSettings
-from mirror.sources.peers.protocol import ORIGIN_HEADER, WANT_HEADER
+from mirror.sources.peers.protocol import ORIGIN_HEADER, WANT_HEADER, Want
+from tests.loopback import servers
 from tests.loopback.lab import STEADY, Lab, before_me, collect, lab, running
 from tests.loopback.nodes import cluster
 from tests.loopback.servers import (
@@ -21,7 +22,9 @@ from tests.loopback.servers import (
     MIB,
     NOT_FOUND,
     Part,
+    Request,
     Script,
+    Server,
     always,
     content_of,
     corrupt,
@@ -286,6 +289,37 @@ def test_without_upstream_it_comes_from_members_for_which_two_vouch(tmp_path: Pa
             for _ in range(2):
                 await it.holder(honest(LONG), vouches_for=LONG)
             assert await it.read(content_of(LONG)) == LONG
+
+    run(story())
+
+
+class DoubtsLate(Server):
+    """Says right prefixes, and of single ranges that they are others, but only after a while."""
+
+    said = asyncio.Event()
+
+    async def answer(self, request: Request) -> Sequence[Part]:
+        if request.headers.get(WANT_HEADER.lower()) == Want.SHA256.value:
+            self.vouched.append(Want.SHA256.value)
+            return [self.said, servers.testimony(inverted(LONG), request)]
+        return await super().answer(request)
+
+
+def test_doubts_about_bytes_that_a_client_has_meanwhile_do_not_count(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, always(NOT_FOUND), 0, WINDOW) as it:
+            holders = [await it.holder(honest(LONG), LONG, DoubtsLate) for _ in range(2)]
+            for _ in range(4):  # it waits where the hash is not yet, and goes on soon
+                into = bytearray()
+                with it.fetching.fetches.read(content_of(LONG)) as reader:
+                    reading = asyncio.create_task(collect(reader, 0, len(LONG), into))
+                    while len(into) < 18 * MIB and not reading.done():
+                        await asyncio.sleep(0.001)
+                    DoubtsLate.said.set()
+                    await reading
+                DoubtsLate.said.clear()
+                assert into == LONG
+            assert any(Want.SHA256.value in holder.vouched for holder in holders)
 
     run(story())
 
