@@ -158,9 +158,10 @@ class PeerSettings:
     """Bounds the downloads at once from members that send what they hold: more than several fetches ask for at once.
     Threads start when they are needed."""
 
-    waiting_threads: int = 96
-    """Bounds the downloads at once from members that may wait for another node's download themselves. They have threads
-    of their own: if they took those of `direct_threads`, nodes could wait for each other in a circle."""
+    waiting_threads: int = 160
+    """Bounds the downloads at once from members that may wait for another node's download themselves: the 32 pieces of
+    each of three blobs, and what is read ahead. They have threads of their own: if they took those of `direct_threads`,
+    nodes could wait for each other in a circle."""
 
     idle_connections_max: int = 16
     """Bounds the unused connections that are kept open to one member: half the pieces that a fetch has under way at
@@ -803,9 +804,9 @@ class FetchSettings:
     """Bounds the sizes that are remembered from manifests: those of some hundred images, in 3 MiB."""
     layers_max: int = 4096
     """Bounds the layers of which it is remembered which belong together: those of some hundred images, in 1 MiB."""
-    ahead_max: int = 8
-    """Layers that are fetched at once for clients that have not asked for them yet, at most: those of most images, with
-    the three that containerd asks for at a time. Each takes as many requests as one that a client waits for."""
+    ahead_requests_max: int = 64
+    """Bounds the requests at once for layers that clients have not asked for yet. A layer takes as many as one that a
+    client waits for: so many do for nine layers with five nodes, and for two with twenty."""
     size_s: float = 5.0
     """Time for which members are asked for a size, s, before upstream is: a client waits for a mere head."""
 

@@ -54,6 +54,8 @@ class Fetch:
         """The whole has another digest, and nobody could be found to blame."""
         self._changed = asyncio.Event()
         self._plan = _plan(content, env)
+        self.requests_max = self._plan.chooser.window
+        """How many requests it has under way at once for clients of this node, as long as no holders turn up."""
         self.spool = Spool(content, env.settings.spool, self._changed.set, partial(_senders, self._plan))
         self._intake = Intake(content, self.spool, self._plan, self.record, env, self, is_kept=is_kept)
         self._blame = Blame(self.spool, self._plan, self._intake.retracted)

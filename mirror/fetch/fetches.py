@@ -117,14 +117,14 @@ class Fetches:
             BlobUnknown, ManifestUnknown: a moment ago nobody had it.
         """
         with self._joined(content, Audience.MEMBER, from_start=False, hint=hint) as (reader, fetch):
-            if self._may_read_ahead and self._is_about_to_be_read(content):
+            if self._is_about_to_be_read(content) and self._may_read_ahead(fetch):
                 fetch.spool.interest.read_ahead()
             yield Relay(reader, fetch)
 
-    @property
-    def _may_read_ahead(self) -> bool:
-        """Whether not too much is fetched already for clients that have not asked for it yet."""
-        return sum(it.spool.interest.is_read_ahead for it in self._running) < self._env.settings.fetch.ahead_max
+    def _may_read_ahead(self, fetch: Fetch) -> bool:
+        """Whether there are requests left for one more layer that no client has asked for yet."""
+        taken = sum(it.requests_max for it in self._running if it.spool.interest.is_read_ahead)
+        return taken + fetch.requests_max <= self._env.settings.fetch.ahead_requests_max
 
     def _is_about_to_be_read(self, content: Content) -> bool:
         """Whether some content is a layer of an image that a client of this node is pulling."""

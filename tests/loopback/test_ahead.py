@@ -68,8 +68,8 @@ def test_a_layer_that_others_pull_is_there_before_the_client_that_pulls_its_imag
 @pytest.mark.parametrize("why", ["another image", "its configuration", "read in ranges", "no more may be read ahead"])
 def test_else_a_home_fetches_its_own_pieces_alone(tmp_path: Path, why: str) -> None:
     async def story() -> None:
-        most = 0 if why == "no more may be read ahead" else STEADY.fetch.ahead_max
-        settings = replace(STEADY, fetch=replace(STEADY.fetch, ahead_max=most))
+        most = 3 if why == "no more may be read ahead" else STEADY.fetch.ahead_requests_max  # a layer takes 4
+        settings = replace(STEADY, fetch=replace(STEADY.fetch, ahead_requests_max=most))
         async with cluster(tmp_path, 3, settings=settings) as it:
             first, other, config = it.origin.has(LARGE), it.origin.has(SMALL), it.origin.has(b"{}")
             pulling, asking, _ = it.nodes
