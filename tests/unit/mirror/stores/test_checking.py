@@ -400,9 +400,10 @@ def test_to_close_stops_hashes_also_those_that_have_no_thread_yet(shelf: Shelf, 
                 await shelf.checker.verify(digest, held.fd, held.size)
 
         tasks = [asyncio.create_task(verify(number)) for number in range(8)]
-        await gate.wait()
+        for _ in range(2):  # both threads stand at the gate
+            await gate.wait()
         closing = asyncio.create_task(shelf.checker.close())
-        for _ in range(10):  # turns in which the threads are told
+        for _ in range(100):  # turns in which they are told, more than there are tasks on the way
             await asyncio.sleep(0)
         gate.opened.set()
         await closing
