@@ -117,8 +117,9 @@ class Fetches:
             BlobUnknown, ManifestUnknown: a moment ago nobody had it.
         """
         with self._joined(content, Audience.MEMBER, from_start=False, hint=hint) as (reader, fetch):
-            if self._is_about_to_be_read(content) and self._may_read_ahead(fetch):
-                fetch.spool.interest.read_ahead()
+            interest = fetch.spool.interest
+            if not interest.is_whole_wanted and self._is_about_to_be_read(content) and self._may_read_ahead(fetch):
+                interest.read_ahead()
             yield Relay(reader, fetch)
 
     def _may_read_ahead(self, fetch: Fetch) -> bool:
