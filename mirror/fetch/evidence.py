@@ -116,8 +116,7 @@ class Evidence:
             await question
         except OSError as error:
             log.debug("%s: what came cannot be read: %s", self._spool.content.digest, error)
-            self._note_failure()
-            await asyncio.sleep(self._settings.again_s)
+            await self._rest_after_failure()
 
     def _ended(self, about: object, task: asyncio.Task[None]) -> None:
         self._tasks.pop(about, None)
@@ -234,8 +233,7 @@ class Evidence:
                 self._spool.interest.want_whole()
             await asyncio.sleep(self._settings.again_s)  # the digest of the whole will tell, or upstream is asked again
         elif not upstream.may_be_asked or not await self._on_wrong(senders, start, stop):  # it can only send all of it
-            self._note_failure(start)
-            await asyncio.sleep(self._settings.again_s)
+            await self._rest_after_failure(start)
 
     async def _compare_with_upstream(self, content: Content, start: int, stop: int) -> None:
         """Have upstream send a range once more: if it is the same, clients may have it."""
@@ -263,6 +261,11 @@ class Evidence:
             log.info("%s: upstream contradicts %s", content.digest, ", ".join(sorted(senders)))
             if not await self._on_wrong(senders, start, stop):
                 self._note_failure(start)
+
+    async def _rest_after_failure(self, at: int | None = None) -> None:
+        """Take note of a failure, and hold up the next look at the same; see `_note_failure`."""
+        self._note_failure(at)
+        await asyncio.sleep(self._settings.again_s)
 
     def _note_failure(self, at: int | None = None) -> None:
         """Take note that nobody could vouch, and leave upstream alone for a while.

@@ -293,20 +293,19 @@ def test_without_upstream_it_comes_from_members_for_which_two_vouch(tmp_path: Pa
     run(story())
 
 
-class DoubtsLate(Server):
-    """Says right prefixes, and of single ranges that they are others, but only after a while."""
-
-    said = asyncio.Event()
-
-    async def answer(self, request: Request) -> Sequence[Part]:
-        if request.headers.get(WANT_HEADER.lower()) == Want.SHA256.value:
-            self.vouched.append(Want.SHA256.value)
-            return [self.said, servers.testimony(inverted(LONG), request)]
-        return await super().answer(request)
-
-
 def test_doubts_about_bytes_that_a_client_has_meanwhile_do_not_count(tmp_path: Path) -> None:
     async def story() -> None:
+        said = asyncio.Event()
+
+        class DoubtsLate(Server):
+            """Says right prefixes, and of single ranges that they are others, but only once it is time."""
+
+            async def answer(self, request: Request) -> Sequence[Part]:
+                if request.headers.get(WANT_HEADER.lower()) == Want.SHA256.value:
+                    self.vouched.append(Want.SHA256.value)
+                    return [said, servers.testimony(inverted(LONG), request)]
+                return await super().answer(request)
+
         async with lab(tmp_path, always(NOT_FOUND), 0, WINDOW) as it:
             holders = [await it.holder(honest(LONG), LONG, DoubtsLate) for _ in range(2)]
             for _ in range(4):  # it waits where the hash is not yet, and goes on soon
@@ -315,9 +314,9 @@ def test_doubts_about_bytes_that_a_client_has_meanwhile_do_not_count(tmp_path: P
                     reading = asyncio.create_task(collect(reader, 0, len(LONG), into))
                     while len(into) < 18 * MIB and not reading.done():
                         await asyncio.sleep(0.001)
-                    DoubtsLate.said.set()
+                    said.set()
                     await reading
-                DoubtsLate.said.clear()
+                said.clear()
                 assert into == LONG
             assert any(Want.SHA256.value in holder.vouched for holder in holders)
 
