@@ -57,12 +57,12 @@ def make_image(tmp_path: Path) -> Iterator[Callable[..., Image]]:
 
 @pytest.fixture
 def start_containerd(tmp_path: Path) -> Iterator[Callable[..., Containerd]]:
-    """Start a containerd: `start_containerd(name="c", netns=None)`; stopped and removed at the end."""
+    """Start a containerd: `start_containerd(name="c", netns=None, parallel=3)`; stopped and removed at the end."""
     need("containerd", "ctr", "setpriv")
     with ExitStack() as stack:
 
-        def start(name: str = "c", netns: str | None = None) -> Containerd:
-            containerd = Containerd(tmp_path / name, netns)
+        def start(name: str = "c", netns: str | None = None, parallel: int = 3) -> Containerd:
+            containerd = Containerd(tmp_path / name, netns, parallel=parallel)
             stack.callback(remove_folder, containerd.folder)
             return stack.enter_context(containerd)
 

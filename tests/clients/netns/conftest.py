@@ -41,11 +41,11 @@ def start_node(
     start_agent: Callable[..., Agent],
     tmp_path: Path,
 ) -> Callable[..., Node]:
-    """Start a host with containerd and agent: `start_node(name, *others_to_join, flags=())`; it has joined then."""
+    """Start a host with containerd and agent: `start_node(name, *others, flags=(), parallel=3)`; it has joined then."""
 
-    def start(name: str, *others: Node, flags: Sequence[str] = ()) -> Node:
+    def start(name: str, *others: Node, flags: Sequence[str] = (), parallel: int = 3) -> Node:
         host = network.host(name)
-        containerd = start_containerd(f"c-{name}", host.netns)
+        containerd = start_containerd(f"c-{name}", host.netns, parallel)
         flags = [*flags, "--containerd", str(containerd.socket), "--containerd-namespace", CONTAINERD_NAMESPACE]
         flags += ["--upstream", f"docker.io=http://{upstream.address}"]
         for other in others:

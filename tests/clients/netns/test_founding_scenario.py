@@ -59,7 +59,7 @@ def test_an_image_that_is_removed_while_the_other_host_pulls_it_comes_whole_and_
 ) -> None:
     upstream.stop()
     a = start_node("a", flags=["--log-level", "debug"])
-    b = start_node("b", a)
+    b = start_node("b", a, parallel=1)
     image = make_image(BY_HAND, [2 * MEGABYTE] * 6)
     a.import_image(image)
     b.agent.until_found(BY_HAND, "a")
