@@ -717,8 +717,14 @@ class PlanSettings:
     """Age of a request to a holder, s, from which its rate is judged by itself: a lone holder has none beside it."""
     trickle_bytes_per_s: float = 64 * 1024
     """Rate under which a holder trickles: a 100 MB layer would take 26 minutes."""
+    trickle_factor: float = 6.0
+    """A holder trickles as well if upstream was so many times as fast with the same blob. It is less for a holder that
+    sends to several homes: what one of them gets is slower than its link, and costs upstream nothing."""
+    trickle_known_s: float = 2.0
+    """Age of a request to a holder, s, from which it is compared with upstream: under load one may pause a second."""
     trickle_ban_s: float = 60.0
-    """Time for which a holder that trickles is not asked while upstream can be, s."""
+    """Time for which a holder that trickles, or a home whose pieces came much too late, is not asked as a holder while
+    upstream can be, s."""
     late_s: float = 1.0
     """Age before which no request is late, s: under load, shorter delays say nothing."""
     late_factor: float = 3.0

@@ -45,6 +45,7 @@ class Node:
     name: str
     plan: Plan
     throughput: Throughput
+    size: int = SIZE
     up: float = LINK
     down: float = LINK
     starts_at: float = 0.0
@@ -59,7 +60,7 @@ class Node:
 
     @property
     def complete(self) -> bool:
-        return self.present.covers(0, SIZE)
+        return self.present.covers(0, self.size)
 
 
 @dataclass(eq=False)
@@ -77,6 +78,7 @@ class Cluster:
     """Nodes that all want one blob, those that hold it already, and upstream."""
 
     nodes: dict[str, Node]
+    size: int = SIZE
     upstream_rate: float = LINK
     now: float = 0.0
     transfers: list[Transfer] = field(default_factory=list)
@@ -85,7 +87,7 @@ class Cluster:
     deaths: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, count: int, seed: int, *, holders: int = 0, upstream: bool = True) -> "Cluster":
+    def of(cls, count: int, seed: int, *, holders: int = 0, upstream: bool = True, size: int = SIZE) -> "Cluster":
         chance = Random(seed)
         wanting = [f"node-{number}" for number in range(count)]
         holding = [f"holder-{number}" for number in range(holders)]
@@ -100,11 +102,11 @@ class Cluster:
                 chance.sample(holding, holders),
                 PlanSettings() if upstream else PlanSettings(upstream_tries=0),
             )
-            nodes[name] = Node(name, plan, throughput, starts_at=chance.uniform(0, JITTER_S))
+            nodes[name] = Node(name, plan, throughput, size, starts_at=chance.uniform(0, JITTER_S))
         for name in holding:
-            nodes[name].present.add(0, SIZE)
+            nodes[name].present.add(0, size)
             nodes[name].finished_at = 0.0
-        return cls(nodes)
+        return cls(nodes, size)
 
     # What happens.
 
@@ -138,7 +140,7 @@ class Cluster:
         for flight in plan.flights.superfluous(node.present):
             plan.cancelled(flight, self.now)
         self.transfers = [t for t in self.transfers if t.node is not node or t.flight in list(plan.flights)]
-        own = RangeSet((0, 1 if plan.size is None else SIZE)) if self.now >= node.starts_at else RangeSet()
+        own = RangeSet((0, 1 if plan.size is None else self.size)) if self.now >= node.starts_at else RangeSet()
         demand = Demand(own, self.wanted_of(node), node.present)
         up = {other.name for other in self.nodes.values() if self.believed_up(other)}
         serving = up - {other.name for other in self.nodes.values() if other.declines}
@@ -155,7 +157,7 @@ class Cluster:
     def wanted_of(self, node: Node) -> RangeSet:
         """What others wait for from it as a home."""
         asked = [t.flight for t in self.transfers if t.flight.source == node.name and t.flight.role is Role.HOME]
-        return RangeSet(*((flight.position, SIZE if flight.stop is None else flight.stop) for flight in asked))
+        return RangeSet(*((flight.position, self.size if flight.stop is None else flight.stop) for flight in asked))
 
     def believed_up(self, node: Node) -> bool:
         return node.dead_since is None or self.now < node.dead_since + DETECTED_S
@@ -184,7 +186,7 @@ class Cluster:
         elif transfer.admitted:
             return
         elif source.complete:
-            if source.admission.admits("blob", SIZE, node.name, self.now, flight.role):
+            if source.admission.admits("blob", self.size, node.name, self.now, flight.role):
                 self.admit(transfer)
             else:
                 self.fail(transfer, "busy")
@@ -201,7 +203,7 @@ class Cluster:
     def admit(self, transfer: Transfer) -> None:
         transfer.admitted = True
         if transfer.node.plan.size is None:
-            transfer.node.plan.sized(SIZE)
+            transfer.node.plan.sized(self.size)
 
     def fail(self, transfer: Transfer, reason: str) -> None:
         self.transfers.remove(transfer)
@@ -254,11 +256,11 @@ class Cluster:
 
     def slowest(self) -> float:
         """When the last node that lives had all of it, as a multiple of what one link allows."""
-        return max(node.finished_at or 0.0 for node in self.living()) / IDEAL_S
+        return max(node.finished_at or 0.0 for node in self.living()) * LINK / self.size
 
     def brought(self) -> float:
         """How often upstream sent the blob."""
-        return self.sent[UPSTREAM] / SIZE
+        return self.sent[UPSTREAM] / self.size
 
 
 def shared(
@@ -331,6 +333,17 @@ def test_a_member_with_a_tenth_of_the_uplink_does_not_make_all_as_slow(seed: int
     assert cluster.brought() <= 1.1
     assert cluster.slowest() <= 1.4
     assert {node.name for node in cluster.nodes.values() if node.declines} <= {"node-3"}
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("count", [3, 5, 8])
+def test_nor_is_it_taken_for_the_holder_of_a_small_blob_that_it_has_first(count: int, seed: int) -> None:
+    """It has it first because it is the only one that waits for nobody slow."""
+    cluster = Cluster.of(count, seed, size=10 * MEBIBYTE)
+    cluster.nodes["node-1"].up = LINK / 10
+    cluster.run()
+    assert cluster.brought() <= 1 + 1 / count
+    assert cluster.slowest() <= 4.0
 
 
 @pytest.mark.parametrize("seed", SEEDS)

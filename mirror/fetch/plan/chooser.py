@@ -122,8 +122,9 @@ class Chooser:
             audience: who needs the bytes.
         """
         candidates, settings = self._candidates, self._settings
-        last = [name for name in self._last_resorts(start) if not self._flights.has(name, start)]
-        if holders := candidates.able_holders(start) or last:
+        able = candidates.able_holders(start) or self._last_resorts(start)
+        # One that sends these bytes already, as their home, is too slow for the member that asks this node now.
+        if holders := [name for name in able if not self._flights.has(name, start)]:
             lanes = settings.holder_lanes if audience is Audience.LOCAL else settings.home_lanes
             best = self._soonest(holders, lanes)
             if best is None:
@@ -216,8 +217,10 @@ class Chooser:
         without.clear()
         if not very_late:
             return None
-        if able:
-            return Flight(able[0], Role.HOME, start, stop, now, avoid=flight.avoid)
+        # All who find it very late ask the same home: so upstream sends the piece once more, not twice.
+        following = next((home for home in candidates.homes(piece) if home == self._me or home in able), self._me)
+        if following != self._me:
+            return Flight(following, Role.HOME, start, stop, now, avoid=flight.avoid)
         return self.direct(start, stop, now, run_stop=run_stop)
 
     @property

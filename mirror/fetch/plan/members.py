@@ -16,7 +16,7 @@ class _Seen:
 
     Args:
         busy_until: it said that it is busy: until then it is asked only on behalf of others.
-        trickles_until: next to nothing came from it: until then it is not asked while upstream can be.
+        trickles_until: far too little came from it: until then it is not asked as a holder while upstream can be.
         rests_until: it failed: until then it is not asked.
         out_of_reach: it rests because it could not be reached.
         avoided: ranges of which it must not be the origin, because its bytes may be wrong.
@@ -71,7 +71,7 @@ class Members:
         seen.rests_until = now + (follows.rest_s if rest_s is None else rest_s)
 
     def note_trickle(self, name: str, now: float) -> None:
-        """Take note that next to nothing comes from a holder."""
+        """Take note that far too little comes from a member for it to be asked as a holder."""
         self._of(name).trickles_until = now + self._settings.trickle_ban_s
 
     def avoid(self, name: str, start: int, stop: int) -> None:
@@ -124,7 +124,7 @@ class Members:
         return name in self._seen and self._seen[name].busy_until > self._now
 
     def is_trickling(self, name: str) -> bool:
-        """Whether next to nothing came from a holder lately."""
+        """Whether far too little came from a member lately."""
         return name in self._seen and self._seen[name].trickles_until > self._now
 
     def avoided(self, start: int) -> tuple[str, ...]:

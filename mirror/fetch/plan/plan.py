@@ -270,6 +270,8 @@ class Plan:
         if late is None:
             return []
         flight, very_late = late
+        if very_late:  # as a holder of all of it, it would be as slow
+            self.candidates.members.note_trickle(flight.source, now)
         run_stop = self._run_stop(flight.position, flight.stop)
         second = self.chooser.second(flight, now, very_late=very_late, run_stop=run_stop)
         return [self._launch(second)] if second is not None else []

@@ -2,12 +2,20 @@
 
 import statistics
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from ...cluster.throughput import Throughput
 from ...settings import PlanSettings
 from ...sources import Role
 from .flight import Flight
+
+
+class _Rate(NamedTuple):
+    """What one flight delivered, and of which source."""
+
+    source: str
+    bytes_per_s: float
 
 
 class Progress:
@@ -21,8 +29,8 @@ class Progress:
     def __init__(self, throughput: Throughput, settings: PlanSettings) -> None:
         self._throughput = throughput
         self._settings = settings
-        self._past: dict[Role, deque[float]] = {role: deque(maxlen=settings.rates_remembered) for role in Role}
-        """Rates of the last flights that landed, by role, bytes per second."""
+        self._past: dict[Role, deque[_Rate]] = {role: deque(maxlen=settings.rates_remembered) for role in Role}
+        """Of the last flights that landed, by role."""
         self._sampled: set[Flight] = set()
         """Flights whose throughput was noted while they were under way."""
 
@@ -33,7 +41,7 @@ class Progress:
 
     def landed(self, flight: Flight, now: float) -> None:
         """Take note that a flight delivered all that it was to deliver."""
-        self._past[_compared_as(flight)].append(flight.rate(now))
+        self._past[_compared_as(flight)].append(_Rate(flight.source, flight.rate(now)))
 
     def ended(self, flight: Flight, now: float) -> None:
         """Take note that a flight has ended, whatever it delivered."""
@@ -55,15 +63,17 @@ class Progress:
                 self._note_throughput(flight, now)
 
     def trickling(self, flights: Iterable[Flight], now: float) -> list[Flight]:
-        """Flights from holders from which next to nothing comes."""
+        """Flights from holders from which next to nothing comes, or little beside what upstream sent of this blob."""
+        from_upstream = [rate.bytes_per_s for rate in self._past[Role.UPSTREAM]]
+        little = statistics.median(from_upstream) / self._settings.trickle_factor if from_upstream else 0.0
+        return [flight for flight in flights if flight.role.is_holder and self._is_trickle(flight, little, now)]
+
+    def _is_trickle(self, flight: Flight, little: float, now: float) -> bool:
+        """Whether a flight brings less than `little`, bytes per second; or next to nothing, after a longer time."""
         settings = self._settings
-        return [
-            flight
-            for flight in flights
-            if flight.role.is_holder
-            and now - flight.began_at > settings.trickle_after_s
-            and flight.rate(now) < settings.trickle_bytes_per_s
-        ]
+        age_s, rate = now - flight.began_at, flight.rate(now)
+        is_next_to_nothing = age_s > settings.trickle_after_s and rate < settings.trickle_bytes_per_s
+        return is_next_to_nothing or (age_s > settings.trickle_known_s and rate < little)
 
     def latest(self, flights: Iterable[Flight], now: float, *, at_the_end: bool) -> tuple[Flight, bool] | None:
         """Of the late flights the one that will land last, and whether it is very late; None if none is late.
@@ -112,10 +122,18 @@ class Progress:
         return self._throughput.recent_rate(flight.source, now) * times <= compared
 
     def _typical(self, flight: Flight, flights: Iterable[Flight], now: float) -> float | None:
-        """The median rate of flights in the same role, bytes per second; None if too few are known."""
-        compared = (f for f in flights if f is not flight and _compared_as(f) is _compared_as(flight))
-        under_way = [f.rate(now) for f in compared if now - f.began_at > self._settings.late_s / 2]
-        rates: Sequence[float] = [*self._past[_compared_as(flight)], *under_way]
+        """The median rate of flights from other sources in the same role, bytes per second; None if too few are known.
+
+        If a home has no others to be compared with, it is compared with upstream, too: it is no faster than that. What
+        comes from a source is compared with the rest that comes from it only if nothing else is known.
+        """
+        role = _compared_as(flight)
+        under_way = (f for f in flights if f is not flight and now - f.began_at > self._settings.late_s / 2)
+        known = [*self._past[role], *(_Rate(f.source, f.rate(now)) for f in under_way if _compared_as(f) is role)]
+        others = [rate for rate in known if rate.source != flight.source]
+        if role is Role.HOME and len(others) < 2:
+            others += self._past[Role.UPSTREAM]
+        rates = [rate.bytes_per_s for rate in (others if len(others) > 1 else known)]
         return statistics.median(rates) if len(rates) > 1 else None
 
     def _note_throughput(self, flight: Flight, now: float) -> None:

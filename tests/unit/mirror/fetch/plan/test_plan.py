@@ -755,6 +755,35 @@ def test_after_a_halt_nobody_is_asked() -> None:
     assert at.plan.candidates.again_at(at.now, awaits_registry=True) is None
 
 
+@pytest.mark.parametrize("is_slow", [True, False])
+def test_a_holder_that_sends_far_less_than_upstream_sent_of_the_blob_is_left(is_slow: bool) -> None:
+    at = desk()
+    at.own, at.relayed = RangeSet(), RangeSet(of(0))
+    (known,) = at.next()
+    at.now = 1.0
+    at.land(known)
+    at.plan.candidates.add_holders(["h"])
+    at.relayed = RangeSet(of(1))
+    (slow,) = at.next()
+    assert (known.source, slow.source) == (UPSTREAM, "h")
+    at.now += SETTINGS.trickle_known_s + 0.1
+    times = SETTINGS.trickle_factor * (1.1 if is_slow else 0.9)
+    at.arrive(slow, slow.start + int((at.now - slow.began_at) * MEBIBYTE / times))
+    assert [(flight.source, flight.start) for flight in at.next()] == [(UPSTREAM, slow.position)] * is_slow
+
+
+def test_but_not_before_it_had_the_time_to_send_something() -> None:
+    at = desk()
+    at.own, at.relayed = RangeSet(), RangeSet(of(0))
+    at.land(*at.next())
+    at.plan.candidates.add_holders(["h"])
+    at.relayed = RangeSet(of(1))
+    (slow,) = at.next()
+    at.now += SETTINGS.trickle_known_s - 0.1
+    assert at.next() == []
+    assert slow in at.plan.flights
+
+
 # Slow members, and late pieces.
 
 
@@ -836,6 +865,51 @@ def test_a_late_piece_that_nobody_else_can_bring_comes_straight_from_upstream() 
     flying_late(at, others_s=0.2, now=0.2 + 2 * ClusterSettings().recent_s)
     (second,) = at.next()
     assert second.source == UPSTREAM
+
+
+def test_a_very_late_piece_whose_next_home_is_this_node_comes_straight_from_upstream() -> None:
+    """Those who ask the same home ask this node, and it need not ask one more."""
+    at = desk(("a", "me", "b"))
+    at.own = RangeSet(of(0, 3))
+    flying_late(at, others_s=0.2, now=0.2 + 2 * ClusterSettings().recent_s)
+    (asked,) = at.next()
+    assert (asked.source, asked.role) == ("b", Role.PARTIAL)
+    at.fail(asked, "missing")
+    at.now += 1
+    (second,) = at.next()
+    assert (second.source, piece(second)) == (UPSTREAM, 0)
+
+
+@pytest.mark.parametrize("is_judged", [True, False])
+def test_what_a_home_is_slow_to_send_is_not_asked_of_it_as_a_holder(*, is_judged: bool) -> None:
+    """It may have all of the blob first: it waits for nobody that is slow."""
+    at = desk(("a", "b", "me"))
+    at.own = RangeSet(of(0, 3))
+    late = flying_late(at, others_s=0.2, now=0.2 + 2 * ClusterSettings().recent_s)
+    assert late.source == "a"
+    if is_judged:
+        (partial,) = at.next()
+        at.fail(partial, "missing")
+        at.now += 1
+        assert [(flight.source, flight.role) for flight in at.next()] == [("b", Role.HOME)]
+    at.plan.candidates.add_holders(["a"])
+    at.own, at.relayed = RangeSet(), RangeSet(of(0), of(6)) if is_judged else RangeSet(of(0))
+    assert {flight.source for flight in at.next() if flight.role is not Role.PARTIAL} == {UPSTREAM}
+
+
+def test_a_home_with_no_other_beside_it_is_compared_with_upstream() -> None:
+    at = desk(("a", "me"), size=8 * MEBIBYTE)
+    mine = [flight for flight in at.next() if flight.source == UPSTREAM]
+    at.now = 0.2
+    at.land(*mine)
+    seconds: list[Flight] = []
+    while at.now < SETTINGS.still_s and not seconds:
+        at.now += 0.2
+        at.land(*(flight for flight in at.plan.flights if flight.source == UPSTREAM))
+        for flight in at.plan.flights:
+            at.arrive(flight, flight.start + int(at.now * 1000))
+        seconds = [flight for flight in at.next() if flight.source == UPSTREAM and piece(flight) % 2 == 0]
+    assert seconds
 
 
 def test_a_piece_that_is_slow_to_come_to_a_home_that_delivers_is_waited_for() -> None:
