@@ -198,9 +198,9 @@ class Chooser:
         if flight.audience is Audience.LAZY or (self.is_upstream_alone and flight.audience is Audience.LOCAL):
             return None
         start, stop, candidates, settings = flight.position, flight.stop, self._candidates, self._settings
-        # A home has its bytes from a holder that is busy: the link of that one is full already.
+        # The link of the holder from which a home has its bytes, or of one that is busy, is full already.
         holders = candidates.free_holders(start) if flight.role is Role.HOME else candidates.able_holders(start)
-        holders = [name for name in holders if name != flight.source]
+        holders = [name for name in holders if name not in (flight.source, flight.origin)]
         if (holder := self._soonest(holders, settings.home_lanes)) is not None:
             return Flight(holder, Role.HOLDER_FOR_HOME, start, stop, now, flight.audience, avoid=flight.avoid)
         if flight.role is not Role.HOME:

@@ -835,6 +835,19 @@ def test_a_late_piece_is_not_asked_of_the_busy_holder_from_whom_its_home_has_it(
     assert (second.role, second.start) == (Role.PARTIAL, late.start)
 
 
+def test_nor_of_that_holder_when_it_may_be_asked_again() -> None:
+    """Its link is as full as before, and what it sends twice the homes get later."""
+    at = desk(holders=["h"])
+    for flight in at.next():
+        at.fail(flight, "busy")
+    late = flying_late(at, others_s=0.2, now=SETTINGS.busy_s + 0.1)
+    assert late.role is Role.HOME
+    assert late.stop is not None
+    at.plan.replied(late, late.stop, "h")
+    seconds = at.next()
+    assert [flight.role for flight in seconds if flight.start == late.start] == [Role.PARTIAL]
+
+
 def test_where_others_lack_a_late_piece_too_another_home_is_to_bring_it() -> None:
     at = desk()
     flying_late(at, others_s=0.2, now=SETTINGS.late_s)
