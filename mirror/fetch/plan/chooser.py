@@ -1,8 +1,9 @@
 """The chooser picks the source for a range. It makes flights, but launches none."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from ...cluster.throughput import Throughput
+from ...oci.ranges import RangeSet, Span
 from ...settings import PlanSettings
 from ...sources import UPSTREAM, Role
 from ..demand import Audience
@@ -222,6 +223,18 @@ class Chooser:
         if following != self._me:
             return Flight(following, Role.HOME, start, stop, now, avoid=flight.avoid)
         return self.direct(start, stop, now, run_stop=run_stop)
+
+    def own_pieces(self, gaps: RangeSet) -> Iterator[Span]:
+        """What to ask for first: of what is missing the pieces whose home is this node, if there is one free holder.
+
+        If others want the blob as well, the holder soon sends each piece to its home only. What it has sent to another
+        node by then, it sends twice. Readers do not wait longer: one holder's bytes have nobody to vouch for them yet.
+        """
+        candidates = self._candidates
+        if len(candidates.free_holders(0)) == 1:
+            for start, stop in self._pieces.cut(gaps):
+                if next(candidates.homes(self._pieces.number(start)), None) == self._me:
+                    yield start, stop
 
     @property
     def window(self) -> int:

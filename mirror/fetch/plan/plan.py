@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain
 
 from ...cluster.homes import MEBIBYTE, Ring
 from ...cluster.throughput import Throughput
@@ -249,7 +250,8 @@ class Plan:
         here = demand.present | self._under_way()
         self._gaps = demand.local - here
         looks_left = window = self.chooser.window
-        for start, stop in self._pieces.in_order(self._gaps, demand.heads):
+        own = self.chooser.own_pieces(self._gaps) if not len(self.provenance) else ()
+        for start, stop in chain(own, self._pieces.in_order(self._gaps, demand.heads)):
             awaited = sum(flight.audience is Audience.LOCAL for flight in self.chooser.awaited(self.lazy.hung))
             if not looks_left or awaited >= window:
                 break

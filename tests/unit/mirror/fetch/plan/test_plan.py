@@ -101,6 +101,22 @@ def shown(flights: Sequence[Flight]) -> list[tuple[str, str, int]]:
     return [(flight.source, flight.role.value, piece(flight)) for flight in flights]
 
 
+# The first pieces.
+
+
+def test_a_lone_holder_is_asked_first_for_what_others_would_ask_this_node_for() -> None:
+    at = desk(holders=["h"])
+    first = at.next()
+    assert shown(first) == [("h", "holder", 3), ("h", "holder", 7)]
+    at.land(*first)
+    assert shown(at.next()) == [("h", "holder", 0), ("h", "holder", 1)], "from then on what readers wait for"
+
+
+@pytest.mark.parametrize("holders", [[], ["h", "g"]])
+def test_where_none_or_two_hold_it_the_first_pieces_are_in_order(holders: list[str]) -> None:
+    assert [piece(flight) for flight in desk(holders=holders).next()] == [0, 1, 2, 3]
+
+
 # The last resort.
 
 
@@ -150,7 +166,7 @@ def test_bytes_of_it_that_may_be_wrong_are_not_asked_of_it_again() -> None:
 
 
 def test_what_trickles_from_a_lone_holder_the_homes_bring_and_it_is_left_alone_for_a_while() -> None:
-    at = desk(holders=["h"])
+    at = desk(("a", "b", "c"), holders=["h"])
     slow = at.next()
     assert {flight.source for flight in slow} == {"h"}
     at.now = SETTINGS.trickle_after_s + 1
@@ -348,12 +364,11 @@ def test_without_a_holder_every_piece_is_asked_of_its_home_and_this_nodes_own_of
 def test_a_busy_holder_sends_everybody_to_the_homes_but_homes_get_their_pieces() -> None:
     at = desk(holders=["h"])
     first, second = at.next()
+    assert shown([first, second]) == [("h", "holder", 3), ("h", "holder", 7)]
     at.fail(first, "busy")
-    flights = at.next()
-    assert shown(flights) == [("a", "home", 0), ("c", "home", 2), ("h", "holder-for-home", 3)]
-    assert [flight.role is Role.HOLDER_FOR_HOME for flight in flights] == [False, False, True]
+    assert shown(at.next()) == [("a", "home", 0), ("b", "home", 1), ("c", "home", 2)]
     at.fail(second, "busy")
-    assert shown(at.next()) == [("b", "home", 1)]
+    assert shown(at.next()) == [("h", "holder-for-home", 3)]
 
 
 def test_that_the_registry_is_out_does_not_keep_a_busy_holder_from_sending_each_piece_once() -> None:
@@ -801,6 +816,25 @@ def test_a_slow_home_keeps_its_place_until_it_declines_itself_so_that_all_nodes_
     ring: Sequence[str],
 ) -> None:
     assert follow(desk(ring, throughput=slow_throughput("a")), "unreachable") == follow(desk(ring), "unreachable")
+
+
+@pytest.mark.parametrize(("origin", "is_measured"), [(UPSTREAM, True), (None, True), ("h", False)])
+def test_only_what_a_home_has_not_from_another_member_tells_how_fast_it_sends(
+    origin: str | None, *, is_measured: bool
+) -> None:
+    throughput = Throughput()
+    at = desk(("a", "b", "c", "d", "me"), throughput=throughput)
+    for _ in range(3):
+        flights = at.next()
+        for flight in flights:
+            assert flight.stop is not None
+            at.plan.replied(flight, flight.stop, origin)
+            at.arrive(flight, flight.start + MEBIBYTE // 2)
+        at.now += 0.1
+        at.land(*(flight for flight in flights if flight.source != "a"))
+        at.now += 0.9
+        at.land(*(flight for flight in flights if flight.source == "a"))
+    assert (throughput.relative_rate("a", ["a", "b", "c", "d"], at.now) is not None) == is_measured
 
 
 def flying_late(at: Desk, *, others_s: float, now: float) -> Flight:
