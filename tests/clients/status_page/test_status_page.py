@@ -25,6 +25,8 @@ pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
 T = TypeVar("T")
 PHONE, DESKTOP = (360, 740), (1200, 900)
 LOADED = "!!document.querySelector('#members tr') && !!document.querySelector('#images tr, #no-images:not([hidden])')"
+HAPPENED = "!!document.querySelector('#events li')"
+"""The events come by a question of their own."""
 TEXT = "document.body.innerText"
 PAGE_MAX_BYTES = 60_000
 SHOWN = (
@@ -85,7 +87,7 @@ async def shown(page: Page, scene: Scene, size: tuple[int, int] = DESKTOP, **app
 def test_it_shows_who_is_there_what_is_pulled_and_from_where_and_loads_nothing_else(chromium: Chromium) -> None:
     async def look(page: Page) -> None:
         async with shown(page, scenes.fan_out()) as url:
-            await page.until("!!document.querySelector('#events li')")
+            await page.until(HAPPENED)
             text = await page.run(TEXT)
             assert [words for words in SHOWN if words not in text] == []
             assert {it.startswith((url, "data:")) for it in page.requests} == {True}
@@ -114,7 +116,7 @@ def test_what_is_wrong_is_said_with_the_command_that_mends_it(chromium: Chromium
 def test_nothing_that_others_say_becomes_markup_or_runs(chromium: Chromium) -> None:
     async def look(page: Page) -> None:
         async with shown(page, scenes.hostile()) as url:
-            await page.until("!!document.querySelector('#events li')")
+            await page.until(HAPPENED)
             await page.run("document.querySelector('#images button').click()")
             await page.until("!!document.querySelector('#why-body table')")
             assert await page.run("window.hit") is None
@@ -171,6 +173,7 @@ def test_it_is_used_with_the_keyboard_alone(chromium: Chromium) -> None:
 def test_a_screen_reader_hears_it_in_order(chromium: Chromium) -> None:
     async def look(page: Page) -> None:
         async with shown(page, scenes.fan_out()):
+            await page.until(HAPPENED)
             nodes = (await page.send("Accessibility.getFullAXTree"))["nodes"]
             said = [(it["role"]["value"], it.get("name", {}).get("value", "")) for it in nodes if not it["ignored"]]
             heads = [name.split("  ")[0] for role, name in said if role == "heading"]
