@@ -167,5 +167,12 @@ class Flights:
 
     def has(self, source: str, position: int) -> bool:
         """Whether a source has been asked for a byte."""
-        mine = (flight for flight in self._flights if flight.source == source)
-        return any(flight.start <= position and (flight.stop is None or position < flight.stop) for flight in mine)
+        return any(flight.source == source for flight in self._bringing(position))
+
+    def bring(self, position: int) -> bool:
+        """Whether any source has been asked for a byte."""
+        return any(self._bringing(position))
+
+    def _bringing(self, position: int) -> Iterator[Flight]:
+        """The flights that are to bring a byte, or have brought it."""
+        return (it for it in self._flights if it.start <= position and (it.stop is None or position < it.stop))

@@ -240,10 +240,10 @@ class Plan:
             flight = self.chooser.direct(start, stop, now, run_stop=run_stop, audience=Audience.MEMBER)
             if flight is not None:
                 yield self._launch(flight, here)
-            elif self.chooser.has_direct_source(start):
-                break  # all who could send it have enough to do
-            else:
+            elif not self.chooser.has_direct_source(start):
                 self.stuck.add(start, stop)
+            elif not self.flights.bring(start):
+                break  # all who could send it have enough to do
 
     def _for_local(self, demand: Demand, now: float) -> Iterator[Flight]:
         """Requests for this node's own readers, as many as the window allows."""

@@ -47,14 +47,14 @@ class Progress:
         """Take note that a flight has ended, whatever it delivered."""
         self._sampled.discard(flight)
         tells = flight.position > flight.start or now - flight.began_at > self._settings.late_s
-        if tells and (flight.role.is_holder or _is_of_a_home(flight)):
+        if tells and (flight.role.is_holder or _tells_of_a_home(flight)):
             self._note_throughput(flight, now)
 
     def sample(self, flights: Iterable[Flight], now: float) -> None:
         """Note each home's throughput in the middle of a piece, so that a slow one is known before it has sent one."""
         for flight in flights:
             young = now - flight.began_at <= self._settings.late_s
-            if not _is_of_a_home(flight) or young or flight in self._sampled:
+            if not _tells_of_a_home(flight) or young or flight in self._sampled:
                 continue
             assert flight.stop is not None
             typical = self._typical(flight, flights, now)
@@ -149,7 +149,7 @@ def _compared_as(flight: Flight) -> Role:
     return Role.HOLDER if flight.role.is_holder else flight.role
 
 
-def _is_of_a_home(flight: Flight) -> bool:
+def _tells_of_a_home(flight: Flight) -> bool:
     """Whether a home sends it, and has it from no other member: how fast it gets it from a holder is not its doing."""
     return flight.role is Role.HOME and flight.first_at is not None and flight.origin in (None, UPSTREAM)
 

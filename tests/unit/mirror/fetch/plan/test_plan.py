@@ -216,6 +216,35 @@ def test_a_slow_holder_that_does_not_trickle_is_not_left() -> None:
     assert at.next() == []
 
 
+@pytest.mark.parametrize("is_slow", [True, False])
+def test_a_holder_that_sends_far_less_than_upstream_sent_of_the_blob_is_left(*, is_slow: bool) -> None:
+    at = desk()
+    at.own, at.relayed = RangeSet(), RangeSet(of(0))
+    (known,) = at.next()
+    at.now = 1.0
+    at.land(known)
+    at.plan.candidates.add_holders(["h"])
+    at.relayed = RangeSet(of(1))
+    (slow,) = at.next()
+    assert (known.source, slow.source) == (UPSTREAM, "h")
+    at.now += SETTINGS.trickle_known_s + 0.1
+    times = SETTINGS.trickle_factor * (1.1 if is_slow else 0.9)
+    at.arrive(slow, slow.start + int((at.now - slow.began_at) * MEBIBYTE / times))
+    assert [(flight.source, flight.start) for flight in at.next()] == [(UPSTREAM, slow.position)] * is_slow
+
+
+def test_but_not_before_it_had_the_time_to_send_something() -> None:
+    at = desk()
+    at.own, at.relayed = RangeSet(), RangeSet(of(0))
+    at.land(*at.next())
+    at.plan.candidates.add_holders(["h"])
+    at.relayed = RangeSet(of(1))
+    (slow,) = at.next()
+    at.now += SETTINGS.trickle_known_s - 0.1
+    assert at.next() == []
+    assert slow in at.plan.flights
+
+
 # The first flight.
 
 
@@ -770,35 +799,6 @@ def test_after_a_halt_nobody_is_asked() -> None:
     assert at.plan.candidates.again_at(at.now, awaits_registry=True) is None
 
 
-@pytest.mark.parametrize("is_slow", [True, False])
-def test_a_holder_that_sends_far_less_than_upstream_sent_of_the_blob_is_left(is_slow: bool) -> None:
-    at = desk()
-    at.own, at.relayed = RangeSet(), RangeSet(of(0))
-    (known,) = at.next()
-    at.now = 1.0
-    at.land(known)
-    at.plan.candidates.add_holders(["h"])
-    at.relayed = RangeSet(of(1))
-    (slow,) = at.next()
-    assert (known.source, slow.source) == (UPSTREAM, "h")
-    at.now += SETTINGS.trickle_known_s + 0.1
-    times = SETTINGS.trickle_factor * (1.1 if is_slow else 0.9)
-    at.arrive(slow, slow.start + int((at.now - slow.began_at) * MEBIBYTE / times))
-    assert [(flight.source, flight.start) for flight in at.next()] == [(UPSTREAM, slow.position)] * is_slow
-
-
-def test_but_not_before_it_had_the_time_to_send_something() -> None:
-    at = desk()
-    at.own, at.relayed = RangeSet(), RangeSet(of(0))
-    at.land(*at.next())
-    at.plan.candidates.add_holders(["h"])
-    at.relayed = RangeSet(of(1))
-    (slow,) = at.next()
-    at.now += SETTINGS.trickle_known_s - 0.1
-    assert at.next() == []
-    assert slow in at.plan.flights
-
-
 # Slow members, and late pieces.
 
 
@@ -942,6 +942,17 @@ def test_what_a_home_is_slow_to_send_is_not_asked_of_it_as_a_holder(*, is_judged
     at.plan.candidates.add_holders(["a"])
     at.own, at.relayed = RangeSet(), RangeSet(of(0), of(6)) if is_judged else RangeSet(of(0))
     assert {flight.source for flight in at.next() if flight.role is not Role.PARTIAL} == {UPSTREAM}
+
+
+def test_a_piece_that_comes_from_the_only_holder_as_its_home_does_not_keep_others_from_being_asked_for() -> None:
+    at = desk(("a", "me"), upstream=False)
+    at.own = RangeSet(of(0))
+    (first,) = at.next()
+    assert (first.source, first.role) == ("a", Role.HOME)
+    at.plan.candidates.add_holders(["a"])
+    at.relayed = RangeSet(of(0, 2))
+    assert shown(at.next()) == [("a", "holder-for-home", 1)]
+    assert not at.plan.stuck
 
 
 def test_a_home_with_no_other_beside_it_is_compared_with_upstream() -> None:
