@@ -666,7 +666,7 @@ class PlanSettings:
     """Of `fetch.plan`: how the pieces of one blob are asked for."""
 
     holder_lanes: int = 2
-    """Requests under way at once to one holder: one arrives while the next is being asked for."""
+    """Requests under way at once to one holder for one audience: one arrives while the next is being asked for."""
     home_lanes: int = 4
     """Requests under way at once to one home: the ring gives each home about one in a window, and some move on."""
     upstream_lanes: int = 8

@@ -78,7 +78,7 @@ class Chooser:
             return self._from_upstream(start, run_stop, now, Audience.LOCAL)
         avoid = candidates.members.avoided(start)
         if free := candidates.free_holders(start):
-            best = self._soonest(free, self._settings.holder_lanes)
+            best = self._soonest(free, self._settings.holder_lanes, Audience.LOCAL)
             return None if best is None else Flight(best, Role.HOLDER, start, stop, now, avoid=avoid)
         is_own_turn = candidates.troubles.are_many or (
             candidates.troubles.leave_doubt and not self._flights.has(UPSTREAM, start)
@@ -127,7 +127,7 @@ class Chooser:
         # One that sends these bytes already, as their home, is too slow for the member that asks this node now.
         if holders := [name for name in able if not self._flights.has(name, start)]:
             lanes = settings.holder_lanes if audience is Audience.LOCAL else settings.home_lanes
-            best = self._soonest(holders, lanes)
+            best = self._soonest(holders, lanes, audience)
             if best is None:
                 return None
             avoid = candidates.members.avoided(start)
@@ -151,7 +151,7 @@ class Chooser:
         candidates, settings = self._candidates, self._settings
         holders = candidates.free_holders(start)
         are_agreed = len(holders) > 1 and not candidates.members.any_avoided
-        if are_agreed and (best := self._soonest(holders, settings.home_lanes)) is not None:
+        if are_agreed and (best := self._soonest(holders, settings.home_lanes, Audience.LAZY)) is not None:
             avoid = candidates.members.avoided(start)
             return Flight(best, Role.HOLDER_FOR_HOME, start, piece_stop, now, Audience.LAZY, avoid=avoid)
         if candidates.upstream.serves_ranges and candidates.can_ask_upstream(start):
@@ -202,7 +202,7 @@ class Chooser:
         # The link of the holder from which a home has its bytes, or of one that is busy, is full already.
         holders = candidates.free_holders(start) if flight.role is Role.HOME else candidates.able_holders(start)
         holders = [name for name in holders if name not in (flight.source, flight.origin)]
-        if (holder := self._soonest(holders, settings.home_lanes)) is not None:
+        if (holder := self._soonest(holders, settings.home_lanes, flight.audience)) is not None:
             return Flight(holder, Role.HOLDER_FOR_HOME, start, stop, now, flight.audience, avoid=flight.avoid)
         if flight.role is not Role.HOME:
             return None
@@ -246,15 +246,19 @@ class Chooser:
 
     @property
     def holders_are_full(self) -> bool:
-        """Whether no piece can be asked for: free holders send them all, and each has enough to do."""
+        """Whether no piece can be asked for: free holders send them all, and each has enough to do for this node."""
         free = self._candidates.free_holders(0)
         if not free or self._candidates.members.any_avoided:
             return False
-        return all(self._flights.count(name) >= self._settings.holder_lanes for name in free)
+        return all(self._flights.count(name, Audience.LOCAL) >= self._settings.holder_lanes for name in free)
 
-    def _soonest(self, names: Sequence[str], lanes: int) -> str | None:
-        """The member that is expected to be done first with one piece more; None if each has all its lanes in use."""
-        free = [name for name in names if self._flights.count(name) < lanes]
+    def _soonest(self, names: Sequence[str], lanes: int, audience: Audience) -> str | None:
+        """The member that is expected to be done first with one piece more; None if each has all its lanes in use.
+
+        Each audience has lanes of its own. With common ones this node's readers would wait as long as members ask it
+        for pieces that it gets of the only holder; and it would not even learn that the holder is busy for them.
+        """
+        free = [name for name in names if self._flights.count(name, audience) < lanes]
         count = self._pieces.unit
 
         def expected_s(name: str) -> float:

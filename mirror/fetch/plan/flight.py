@@ -116,9 +116,11 @@ class Flights:
         """Forget a flight that has ended."""
         self._flights.remove(flight)
 
-    def count(self, source: str) -> int:
-        """How many flights there are from one source."""
-        return sum(flight.source == source for flight in self._flights)
+    def count(self, source: str, audience: Audience | None = None) -> int:
+        """How many flights there are from one source; those for one audience, if it is given."""
+        return sum(
+            flight.source == source and (audience is None or flight.audience is audience) for flight in self._flights
+        )
 
     def lazy_count(self, *, from_upstream: bool) -> int:
         """How many of them are for lazy readers, from upstream or from members."""

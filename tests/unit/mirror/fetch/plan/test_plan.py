@@ -423,6 +423,19 @@ def test_without_upstream_this_nodes_own_pieces_still_come_from_the_busy_holder(
     assert shown(at.next()) == [("a", "home", 0), ("b", "home", 1), ("c", "home", 2), ("h", "holder-for-home", 3)]
 
 
+def test_what_members_ask_of_this_node_leaves_the_only_holder_to_its_own_readers() -> None:
+    at = desk(holders=["h"])
+    everything, at.own = at.own, RangeSet()
+    at.relayed = RangeSet(*map(of, (3, 7, 11)))
+    assert shown(at.next()) == [("h", "holder-for-home", number) for number in (3, 7, 11)]
+    at.own = everything
+    own = at.next()
+    assert {(flight.source, flight.role) for flight in own} == {("h", Role.HOLDER)}
+    for flight in own:
+        at.fail(flight, "busy")
+    assert shown(at.next()) == [("a", "home", 0), ("b", "home", 1), ("c", "home", 2), ("a", "home", 4)]
+
+
 def test_a_holder_that_was_busy_is_asked_again_later() -> None:
     at = desk(holders=["h"])
     for flight in at.next():
