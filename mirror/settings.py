@@ -740,8 +740,13 @@ class PlanSettings:
     still_s: float = 5.0
     """Time in which nothing has come of a piece, s, after which it is fetched by another home, whatever its home sends
     of others: upstream may have forgotten one request among many."""
+    mute_s: float = 15.0
+    """The same as `still_s` where no other piece tells how fast it should come, s: half of `barren_s`, so that another
+    home has as long. Upstream may pause for seconds, and then all that is asked for by itself is still."""
     partial_tries: int = 3
     """Members asked whether they have a late piece already, before another home is to fetch it."""
+    partial_again_s: float = 2.0
+    """Time after which they are asked again, s, if the piece is late still: it comes to others meanwhile."""
     measured_bytes: int = 256 * 1024
     """Requests for fewer bytes say nothing about a member's throughput: asking takes longer than sending."""
     rates_remembered: int = 16

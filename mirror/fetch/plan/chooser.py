@@ -42,6 +42,8 @@ class Chooser:
         self._settings = settings
         self._without: dict[int, set[str]] = {}
         """Of late pieces, by number: members that have not got them either."""
+        self._again_at: dict[int, float] = {}
+        """Of late pieces that all were asked for, by number: when they are asked again, monotonic seconds."""
         self.is_upstream_alone = False
         """Whether this node's own readers get nothing of members: nobody could vouch for it in time."""
 
@@ -211,18 +213,35 @@ class Chooser:
         able = [
             home for home in candidates.members.able(others, start) if self._flights.count(home) < settings.home_lanes
         ]
-        without = self._without.setdefault(piece, set())
-        unasked = next((home for home in able if home not in without), None)
-        if unasked is not None and len(without) < settings.partial_tries:
+        if (unasked := self._unasked(piece, able, now, is_again=not very_late)) is not None:
             return Flight(unasked, Role.PARTIAL, start, stop, now, avoid=flight.avoid)
-        without.clear()
         if not very_late:
             return None
         # All who find it very late ask the same home: so upstream sends the piece once more, not twice.
-        following = next((home for home in candidates.homes(piece) if home == self._me or home in able), self._me)
+        if candidates.can_ask_upstream(start):
+            able.append(self._me)
+        following = next((home for home in candidates.homes(piece) if home in able), self._me)
         if following != self._me:
             return Flight(following, Role.HOME, start, stop, now, avoid=flight.avoid)
         return self.direct(start, stop, now, run_stop=run_stop)
+
+    def _unasked(self, piece: int, members: Sequence[str], now: float, *, is_again: bool) -> str | None:
+        """The next member to ask whether it has got a late piece.
+
+        Args:
+            piece: its number.
+            members: who may have got it.
+            now: monotonic seconds.
+            is_again: whether members are asked again some time after all of them were.
+        """
+        settings, without = self._settings, self._without.setdefault(piece, set())
+        unasked = next((member for member in members if member not in without), None)
+        if unasked is not None and len(without) < settings.partial_tries:
+            return unasked
+        if not is_again or now >= self._again_at.setdefault(piece, now + settings.partial_again_s):
+            without.clear()
+            self._again_at.pop(piece, None)
+        return None
 
     def own_pieces(self, gaps: RangeSet) -> Iterator[Span]:
         """What to ask for first: of what is missing the pieces whose home is this node, if there is one free holder.
@@ -231,7 +250,7 @@ class Chooser:
         node by then, it sends twice. Readers do not wait longer: one holder's bytes have nobody to vouch for them yet.
         """
         candidates = self._candidates
-        if len(candidates.free_holders(0)) == 1:
+        if len(candidates.free_holders(0)) == 1 and not self.is_upstream_alone:
             for start, stop in self._pieces.cut(gaps):
                 if next(candidates.homes(self._pieces.number(start)), None) == self._me:
                     yield start, stop

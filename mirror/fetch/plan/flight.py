@@ -86,14 +86,18 @@ class Flight:
         """Bytes per second since it was asked for."""
         return (self.position - self.start) / max(now - self.began_at, 1e-4)
 
+    @property
+    def accountable(self) -> str:
+        """Who is to blame if its bytes are wrong: the source itself, unless that has them from a member."""
+        return self.source if self.origin is None or self.origin == UPSTREAM else self.origin
+
     def segments(self) -> list[Segment]:
         """What it has written so far."""
         return self.segments_of(RangeSet((self.start, self.position)) if self.written is None else self.written)
 
     def segments_of(self, written: Iterable[tuple[int, int]]) -> list[Segment]:
-        """Some ranges that it wrote, with their origin: the source itself, unless it has them from a member."""
-        origin = self.source if self.origin is None or self.origin == UPSTREAM else self.origin
-        return [Segment(start, stop, self.source, origin, self.role.is_holder) for start, stop in written]
+        """Some ranges that it wrote, with their origin."""
+        return [Segment(start, stop, self.source, self.accountable, self.role.is_holder) for start, stop in written]
 
 
 class Flights:

@@ -24,6 +24,10 @@ class Patience:
         elif self._since is None:
             self._since, self._came = now, 0
 
+    def begin_anew(self) -> None:
+        """Forget the time so far: until the size was known, the fetch waited for itself, to hash what was here."""
+        self._since = None
+
     def came(self, count: int, now: float) -> None:
         """Take note of new bytes."""
         self._came += count

@@ -17,7 +17,7 @@ from .flight import EARLIER, Flight, Flights, Segment
 from .lazy import LazyReads
 from .patience import Patience
 from .pieces import Pieces
-from .progress import Progress
+from .progress import Lateness, Progress
 from .provenance import Provenance
 
 
@@ -83,6 +83,7 @@ class Plan:
     def sized(self, size: int) -> None:
         """Take note of the blob's size: from then on all sources are asked at once."""
         self._pieces.sized(size)
+        self.patience.begin_anew()
         for flight in self.flights:
             flight.stop = size if flight.stop is None else min(flight.stop, size)
 
@@ -264,19 +265,18 @@ class Plan:
                 looks_left = 0 if self.chooser.holders_are_full else looks_left - 1
 
     def _for_late(self, demand: Demand, size: int, now: float) -> list[Flight]:
-        """A request for the rest of the flight that is latest, if any is late."""
+        """A request for the rest of the latest flight for which there is another source, if any is late."""
         flights = self.chooser.awaited(self.lazy.hung)
         self._progress.sample(flights, now)
         at_the_end = (demand.present | self._under_way()).covers(0, size)
-        late = self._progress.latest(flights, now, at_the_end=at_the_end)
-        if late is None:
-            return []
-        flight, very_late = late
-        if very_late:  # as a holder of all of it, it would be as slow
-            self.candidates.members.note_trickle(flight.source, now)
-        run_stop = self._run_stop(flight.position, flight.stop)
-        second = self.chooser.second(flight, now, very_late=very_late, run_stop=run_stop)
-        return [self._launch(second)] if second is not None else []
+        for flight, lateness in self._progress.late(flights, now, at_the_end=at_the_end):
+            if lateness is Lateness.SLOW and flight.role is Role.HOME:  # as a holder of all of it, it would be as slow
+                self.candidates.members.note_trickle(flight.source, now)
+            run_stop = self._run_stop(flight.position, flight.stop)
+            second = self.chooser.second(flight, now, very_late=lateness.is_very_late, run_stop=run_stop)
+            if second is not None:
+                return [self._launch(second)]
+        return []
 
     def _under_way(self, *, direct_only: bool = False) -> RangeSet:
         """What flights will deliver; a trickle counts only where there are two: nothing is asked for a third time.

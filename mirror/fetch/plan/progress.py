@@ -1,5 +1,6 @@
 """Progress: how flights compare with others in the same role, and which of them are late. Pure: told the time."""
 
+import enum
 import statistics
 from collections import deque
 from collections.abc import Iterable
@@ -16,6 +17,21 @@ class _Rate(NamedTuple):
 
     source: str
     bytes_per_s: float
+
+
+class Lateness(enum.Enum):
+    """Why a flight is late."""
+
+    LATE = "it is slow"
+    """Its bytes may be slow to come to the source; that delivers."""
+    STILL = "nothing has come of it for seconds"
+    """The source may have forgotten it, whatever else it sends."""
+    SLOW = "all that its source sends is slow"
+
+    @property
+    def is_very_late(self) -> bool:
+        """Whether it is worth its bytes once more."""
+        return self is not Lateness.LATE
 
 
 class Progress:
@@ -75,8 +91,8 @@ class Progress:
         is_next_to_nothing = age_s > settings.trickle_after_s and rate < settings.trickle_bytes_per_s
         return is_next_to_nothing or (age_s > settings.trickle_known_s and rate < little)
 
-    def latest(self, flights: Iterable[Flight], now: float, *, at_the_end: bool) -> tuple[Flight, bool] | None:
-        """Of the late flights the one that will land last, and whether it is very late; None if none is late.
+    def late(self, flights: Iterable[Flight], now: float, *, at_the_end: bool) -> list[tuple[Flight, Lateness]]:
+        """The late flights, and why they are late; first the one that will land last.
 
         Early on a slow flight may yet catch up with the others, so each is given the time that they take. A source that
         is slow in everything is given only the time over which that is counted.
@@ -90,49 +106,58 @@ class Progress:
             now: monotonic seconds.
             at_the_end: whether nothing else is left to ask for.
         """
-        settings = self._settings
-        factor = settings.late_factor_at_end if at_the_end else settings.late_factor
-        latest: tuple[float, Flight, bool] | None = None
-        for flight in flights:
-            age_s = now - flight.began_at
-            if age_s < settings.late_s or _has_twin(flight, flights):
-                continue
-            assert flight.stop is not None
-            typical = self._typical(flight, flights, now)
-            rate = max(flight.rate(now), 1.0)
-            remaining_s = (flight.stop - flight.position) / rate
-            if typical is None or rate * factor > typical or remaining_s < settings.late_s / 2:
-                continue
-            very = factor * settings.very_late_factor
-            is_very_late = rate * very <= typical and self._is_slow(flight, flights, very, typical, now)
-            grace_s = settings.late_grace * (flight.stop - flight.start) / typical
-            if age_s < (min(grace_s, self._throughput.counted_s) if is_very_late else grace_s):
-                continue
-            if latest is None or remaining_s > latest[0]:
-                latest = remaining_s, flight, is_very_late
-        return latest[1:] if latest is not None else None
+        factor = self._settings.late_factor_at_end if at_the_end else self._settings.late_factor
+        judged = [(flight, self._lateness(flight, flights, factor, now)) for flight in flights]
+        late = [(flight, lateness) for flight, lateness in judged if lateness is not None]
+        return sorted(late, key=lambda it: _remaining_s(it[0], now), reverse=True)
 
-    def _is_slow(self, flight: Flight, flights: Iterable[Flight], times: float, typical: float, now: float) -> bool:
-        """Whether all that comes from a flight's source is so many times as slow as others; or as `typical`."""
+    def _lateness(self, flight: Flight, flights: Iterable[Flight], factor: float, now: float) -> Lateness | None:
+        """Why a flight is late, if it is: if it has less than the typical rate divided by `factor`."""
+        settings, age_s = self._settings, now - flight.began_at
+        if age_s < settings.late_s or _has_twin(flight, flights):
+            return None
+        assert flight.stop is not None
+        typical = self._typical(flight, flights, now)
+        if typical is None:  # with nothing to compare it to, only a home from which nothing comes is not waited for
+            is_mute = flight.role is Role.HOME and now - flight.moved_at > settings.mute_s
+            return Lateness.STILL if is_mute else None
+        rate = max(flight.rate(now), 1.0)
+        if rate * factor > typical or _remaining_s(flight, now) < settings.late_s / 2:
+            return None
+        very, lateness = factor * settings.very_late_factor, Lateness.LATE
+        if rate * very <= typical:
+            lateness = self._why_very_late(flight, flights, very, typical, now)
+        grace_s = settings.late_grace * (flight.stop - flight.start) / typical
+        if lateness.is_very_late:
+            grace_s = min(grace_s, self._throughput.counted_s)
+        return lateness if age_s >= grace_s else None
+
+    def _why_very_late(
+        self, flight: Flight, flights: Iterable[Flight], times: float, typical: float, now: float
+    ) -> Lateness:
+        """Whether it is still, or all that comes from its source so many times as slow as others; or as `typical`."""
         if now - flight.moved_at > self._settings.still_s:
-            return True
+            return Lateness.STILL
         others = {other.source for other in flights} - {flight.source}
         rates = [self._throughput.recent_rate(source, now) for source in others]
         compared = statistics.median(rates) if rates else typical
-        return self._throughput.recent_rate(flight.source, now) * times <= compared
+        # If nothing comes from anybody, upstream pauses, and nobody is slow.
+        is_slow = compared > 0 and self._throughput.recent_rate(flight.source, now) * times <= compared
+        return Lateness.SLOW if is_slow else Lateness.LATE
 
     def _typical(self, flight: Flight, flights: Iterable[Flight], now: float) -> float | None:
         """The median rate of flights from other sources in the same role, bytes per second; None if too few are known.
 
-        If a home has no others to be compared with, it is compared with upstream, too: it is no faster than that. What
-        comes from a source is compared with the rest that comes from it only if nothing else is known.
+        If a home has no two others to be compared with, it is compared with upstream and holders, too: it is no faster
+        than where it has the bytes from. What comes from a source is compared with the rest that comes from it only if
+        nothing else is known.
         """
         role = _compared_as(flight)
         under_way = (f for f in flights if f is not flight and now - f.began_at > self._settings.late_s / 2)
         known = [*self._past[role], *(_Rate(f.source, f.rate(now)) for f in under_way if _compared_as(f) is role)]
         others = [rate for rate in known if rate.source != flight.source]
-        if role is Role.HOME and len(others) < 2:
-            others += self._past[Role.UPSTREAM]
+        if role is Role.HOME and len({rate.source for rate in others}) < 2:
+            others += [*self._past[Role.UPSTREAM], *self._past[Role.HOLDER]]
         rates = [rate.bytes_per_s for rate in (others if len(others) > 1 else known)]
         return statistics.median(rates) if len(rates) > 1 else None
 
@@ -142,6 +167,12 @@ class Progress:
         count, seconds = flight.position - flight.start, now - flight.began_at
         latency_s = (flight.first_at or now) - flight.began_at
         self._throughput.landed(flight.source, count, seconds, latency_s, now, _compared_as(flight))
+
+
+def _remaining_s(flight: Flight, now: float) -> float:
+    """How long a flight will take until it lands, at the rate that it has had so far, s."""
+    assert flight.stop is not None
+    return (flight.stop - flight.position) / max(flight.rate(now), 1.0)
 
 
 def _compared_as(flight: Flight) -> Role:

@@ -104,7 +104,7 @@ class Provenance:
             return (segment.origin if segment.origin != EARLIER else None), segment.stop
         for flight in flights:
             if flight.stop is not None and flight.start <= offset < flight.stop:
-                return flight.origin or flight.source, flight.stop
+                return flight.accountable, flight.stop
         return None
 
 

@@ -872,6 +872,145 @@ def test_a_late_piece_is_asked_of_one_source_more_which_may_have_it_already() ->
         assert at.next() == []
 
 
+def test_a_very_late_piece_goes_to_the_home_after_this_node_where_this_node_cannot_fetch() -> None:
+    at = desk(("a", "me", "b"), upstream=False)
+    at.own = RangeSet(of(0, 3))
+    late, asked = flying_late(at, others_s=0.2, now=0.3), []
+    while at.now < SETTINGS.barren_s - 1:
+        at.now += 0.25
+        at.arrive(late, late.start + int(at.now * 1000))
+        for flight in at.next():
+            asked.append((flight.source, flight.role))
+            if flight.role is Role.PARTIAL:
+                at.fail(flight, "missing")
+    assert ("b", Role.HOME) in asked
+
+
+def test_a_home_that_forgot_one_request_is_asked_as_a_holder_all_the_same() -> None:
+    at = desk(("a", "me"), size=200 * MEBIBYTE)
+    late, *others = (flight for flight in at.next() if flight.source == "a")
+    while at.now < SETTINGS.still_s + 1:
+        at.now = round(at.now + 0.1, 1)
+        at.land(*others)
+        flights = at.next()
+        others = [flight for flight in flights if flight.source == "a"]
+        at.land(*(flight for flight in flights if flight.source == UPSTREAM))
+    assert at.present.covers(late.start, MEBIBYTE)
+    assert not at.plan.candidates.members.is_trickling("a")
+
+
+def test_a_home_without_others_beside_it_is_compared_with_what_holders_sent() -> None:
+    at = desk(("a", "b", "me"), holders=["h"], size=3 * MEBIBYTE)
+    for flight in at.next():
+        at.fail(flight, "busy")
+    flights = at.next()
+    asked: list[Flight] = []
+    slow = next(flight for flight in flights if flight.source == "a")
+    at.now = 0.3
+    at.land(*(flight for flight in flights if flight is not slow))
+    at.plan.replied(slow, slow.stop or 0, "h")
+    while at.now < 2 * SETTINGS.trickle_after_s and not asked:
+        at.now += 0.25
+        at.arrive(slow, slow.start + int(at.now * 12 * 1024))
+        at.plan.candidates.add_holders(["b"])
+        asked = at.next()
+    assert {flight.source for flight in asked} <= {"h", "b"}
+    assert asked
+
+
+def test_the_home_of_the_only_piece_is_not_waited_for_as_long_as_the_fetch_has_patience() -> None:
+    at = desk(("a", "b", "me"), size=100_000)
+    (only,), asked = at.next(), []
+    assert only.source == "a"
+    while at.now < SETTINGS.barren_s:
+        at.now += 0.25
+        for flight in at.next():
+            asked.append((flight.source, flight.role))
+            if flight.role is Role.PARTIAL:
+                at.fail(flight, "missing")
+    assert asked == [("b", Role.PARTIAL), ("b", Role.HOME)]
+
+
+@pytest.mark.parametrize("is_forgotten", [True, False])
+def test_a_request_that_nobody_else_can_serve_hides_no_other_late_one(*, is_forgotten: bool) -> None:
+    at = desk(("me", "a", "b"))
+    forgotten = next(flight for flight in at.next() if flight.source == UPSTREAM)
+    slow: list[Flight] = []
+    asked: list[Flight] = []
+    while at.now < SETTINGS.trickle_after_s:
+        at.now = round(at.now + 0.25, 2)
+        for flight in list(at.plan.flights):
+            if flight.source == "a" and flight.role is Role.HOME:
+                slow.append(flight)
+                at.arrive(flight, flight.position + 1000)
+            elif flight.role is Role.PARTIAL:
+                at.fail(flight, "missing")
+            elif flight is not forgotten or not is_forgotten:
+                at.land(flight)
+        for flight in at.plan.flights.superfluous(at.present):
+            at.plan.cancelled(flight, at.now)
+        asked += at.next()
+    assert [flight for flight in asked if piece(flight) == piece(slow[0])]
+
+
+@pytest.mark.parametrize("ring", [("a", "me"), ("a", "b", "me")])
+def test_while_nothing_comes_from_anybody_no_home_is_slow(ring: Sequence[str]) -> None:
+    at = desk(ring, size=64 * MEBIBYTE)
+    step_s, asked = 0.05, []
+    at.next()
+    while at.now < 4:
+        at.now = round(at.now + step_s, 2)
+        for flight in list(at.plan.flights):
+            position = min(flight.stop or 0, flight.position + int(step_s * 2 * MEBIBYTE))
+            at.arrive(flight, position)
+            if position == flight.stop:
+                at.plan.landed(flight, at.now)
+        at.next()
+    pauses_until = at.now + SETTINGS.still_s - 0.5
+    while at.now < pauses_until:
+        at.now = round(at.now + step_s, 2)
+        for flight in at.next():
+            asked.append(flight.role)
+            if flight.role is Role.PARTIAL:
+                at.fail(flight, "missing")
+    assert {*asked} <= {Role.PARTIAL}
+    assert not any(map(at.plan.candidates.members.is_trickling, ring))
+
+
+def test_members_are_asked_again_for_a_late_piece_but_not_all_the_time() -> None:
+    throughput = Throughput()
+    at = desk(("a", "b", "c", "me"), throughput=throughput)
+    late, *others = at.next()
+    asked_at = []
+    while at.now < 60:
+        at.now = round(at.now + 0.1, 1)
+        at.arrive(late, late.start + int(at.now * 10_000))
+        throughput.came("a", MEBIBYTE, at.now)  # of other blobs
+        at.land(*others)
+        others = []
+        for flight in at.next():
+            if flight.role is Role.PARTIAL:
+                asked_at.append(at.now)
+                at.fail(flight, "missing")
+            else:
+                others.append(flight)
+    assert SETTINGS.partial_tries < len(asked_at) <= SETTINGS.partial_tries * at.now / SETTINGS.partial_again_s
+
+
+def test_while_what_an_earlier_fetch_left_is_hashed_no_patience_is_lost() -> None:
+    at = desk(("a", "me"), size=None, opening=Opening.PIECE)
+    at.next()
+    while at.now < SETTINGS.barren_s + 1:
+        at.now += 0.25
+        assert at.next() == []
+    at.plan.sized(SIZE)
+    at.plan.resumed([(0, SIZE // 2)])
+    at.present, at.own = RangeSet((0, SIZE // 2)), RangeSet((0, SIZE))
+    for flight in at.plan.flights.superfluous(at.present):
+        at.plan.cancelled(flight, at.now)
+    assert at.next()
+
+
 def test_a_late_piece_is_not_asked_of_the_busy_holder_from_whom_its_home_has_it() -> None:
     at = desk(holders=["h"])
     for flight in at.next():

@@ -82,3 +82,9 @@ def test_bytes_that_a_thread_wrote_after_its_flight_was_cancelled_have_an_origin
     assert it.segments_of([(3, 5)]) == [Segment(3, 5, "b", "a")]
     it.origin = UPSTREAM
     assert it.segments_of([(3, 5)]) == [Segment(3, 5, "b", "b")], "that upstream sent them is the member's word"
+
+
+def test_bytes_under_way_have_the_origin_that_they_will_have_when_they_are_here() -> None:
+    for it in (flight("a", 0, 10, UPSTREAM), flight("a", 0, 10, "b"), flight("a", 0, 10), flight(UPSTREAM, 0, 10)):
+        it.position = 10
+        assert made().origin(0, 10, [it]) == made(*it.segments()).origin(0, 10, [])
