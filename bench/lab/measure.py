@@ -1,5 +1,6 @@
 """Counters of the kernel and of the agents, read before, during and after a pull, and the figures made of them."""
 
+import itertools
 import os
 import statistics
 import threading
@@ -14,11 +15,11 @@ from testbed.counters import Flow
 from testbed.network import Traffic
 
 from ..report import GIB, MIB
-from .clients import Client, Pull
 from .modes import MEMBERS
 from .results import Sample
 from .scene import Outcome, Scene
 from .servers import UPSTREAM, Accesses
+from .times import times
 
 _SAMPLE_S: Final = 0.5
 """Time between two samples, and between two looks at whether upstream still sends, seconds."""
@@ -143,8 +144,7 @@ def play(
     after = Reading.of(scene)
     if outcome.counted:
         figures["ideal_s"] = ideal_s
-        figures["client_errors"] = float(sum(len(_pull(client).errors) for client in outcome.counted))
-        figures |= _times(outcome, ideal_s)
+        figures |= times(outcome, ideal_s, scene.patience_s)
         figures |= _upstream(scene, before, after)
         figures |= _nodes(scene, before, after)
         figures |= _costs(scene, outcome, before, after)
@@ -160,26 +160,6 @@ def _until_quiet(scene: Scene, within_s: float) -> None:
     while (sent := scene.network.traffic()[UPSTREAM].sent) - last >= _QUIET_BYTES and time.monotonic() < deadline:
         last = sent
         time.sleep(_SAMPLE_S)
-
-
-def _times(outcome: Outcome, ideal_s: float) -> Mapping[str, float]:
-    """Each client's time is its own, from its own start."""
-    taken = _seconds(outcome.counted)
-    if not taken:
-        return {}
-    times = {"first_s": taken[0], "median_s": statistics.median(taken), "last_s": taken[-1]}
-    times["ratio"] = taken[-1] / ideal_s
-    if outcome.batches:
-        spans = [_span_s(batch) for batch in outcome.batches]
-        times |= {"all_s": sum(spans), "ratio": sum(spans) / len(spans) / ideal_s}
-    if late := _seconds(outcome.late):
-        times |= {"late_s": late[-1], "late_ratio": late[-1] / ideal_s}
-    if apart := _seconds(outcome.apart):
-        times["apart_s"] = apart[-1]
-    if outcome.fault_at is not None:
-        finished_at = max(_pull(client).finished_at for client in outcome.counted)
-        times["after_fault_s"] = max(0.0, finished_at - outcome.fault_at)
-    return times
 
 
 def _upstream(scene: Scene, before: Reading, after: Reading) -> Mapping[str, float]:
@@ -223,8 +203,8 @@ def _control(scene: Scene, before: Reading, after: Reading) -> Mapping[str, floa
 
 def _costs(scene: Scene, outcome: Outcome, before: Reading, after: Reading) -> Mapping[str, float]:
     """Of what stands between clients and upstream, and of containerds apart from it."""
-    used = [process.usage() for process in scene.mode.processes.values() if process.running]
-    used += outcome.lost.values()
+    lost = list(itertools.chain.from_iterable(outcome.lost.values()))
+    used = [*(process.usage() for process in scene.mode.processes.values() if process.running), *lost]
     pulls = [client.pull for client in scene.clients if client.pull is not None]
     delivered = sum(pull.received_bytes for pull in pulls if pull.started_at >= before.at)
     shared = (
@@ -232,25 +212,23 @@ def _costs(scene: Scene, outcome: Outcome, before: Reading, after: Reading) -> M
     )
     if not used or not delivered:
         return shared
-    last_cpu_s = {**after.cpu_s, **{name: usage.cpu_s for name, usage in outcome.lost.items()}}
-    cpu_s = sum(last_cpu_s[name] - first for name, first in before.cpu_s.items() if name in last_cpu_s)
-    peak_bytes = max(use.peak_bytes for use in used)
-    return {"cpu_s": cpu_s, "cpu_s_per_gib": cpu_s / (delivered / GIB), "peak_mib": peak_bytes / MIB, **shared}
+    cpu_s = used_s(before.cpu_s, after.cpu_s, {name: [it.cpu_s for it in uses] for name, uses in outcome.lost.items()})
+    costs = {"cpu_s": cpu_s, "peak_mib": max(use.peak_bytes for use in used) / MIB, **shared}
+    if any(pull.errors for pull in pulls):  # what a failed pull has cost is no price of what the others got
+        return costs
+    return {**costs, "cpu_s_per_gib": cpu_s / (delivered / GIB)}
 
 
-def _seconds(clients: Sequence[Client]) -> list[float]:
-    """Times of the pulls that went well, the shortest first."""
-    return sorted(_pull(client).seconds for client in clients if not _pull(client).errors)
+def used_s(before: Mapping[str, float], after: Mapping[str, float], lost: Mapping[str, Sequence[float]]) -> float:
+    """CPU time that the processes of all hosts used meanwhile, s.
 
-
-def _span_s(clients: Sequence[Client]) -> float:
-    """From the start of the first to the end of the last."""
-    return max(_pull(client).finished_at for client in clients) - min(_pull(client).started_at for client in clients)
-
-
-def _pull(client: Client) -> Pull:
-    assert client.pull is not None, f"{client.host.name} never got the signal to pull"
-    return client.pull
+    Args:
+        before: of the one on each host, since it started, s.
+        after: the same afterwards; another one may have started there meanwhile. None where none runs.
+        lost: of those that were killed meanwhile, each since it started, s.
+    """
+    hosts = after.keys() | lost.keys()
+    return sum(after.get(host, 0.0) + sum(lost.get(host, ())) - before.get(host, 0.0) for host in hosts)
 
 
 def _busy_s() -> float:

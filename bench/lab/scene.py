@@ -127,7 +127,7 @@ class Outcome:
         apart: those that are shown, and do not count.
         batches: the counted ones, by the order in which they went, where that was one batch after the other.
         gone: hosts that were away, or whose processes were: others suspect them rightly.
-        lost: what processes that were killed had used, by host.
+        lost: what each process that was killed had used, by host.
         fault_at: monotonic time of the fault, or of its end if nobody can go on before, seconds.
         figures: that only this scenario has, by name.
         times_ms: all times behind such a figure, milliseconds, by name.
@@ -138,7 +138,7 @@ class Outcome:
     apart: Sequence[Client] = ()
     batches: Sequence[Sequence[Client]] = ()
     gone: Collection[str] = ()
-    lost: Mapping[str, Usage] = field(default_factory=dict)
+    lost: Mapping[str, Sequence[Usage]] = field(default_factory=dict)
     fault_at: float | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
     times_ms: Mapping[str, Sequence[float]] = field(default_factory=dict)

@@ -185,7 +185,15 @@ _DECIDING: Final = (*_BESIDE, "spegel")
 """Between which people choose."""
 
 
-def _thin(scenario: str, nodes: int, modes: Sequence[str], *, client: str = "http", more: Sequence[str] = ()) -> Lab:
+def _thin(
+    scenario: str,
+    nodes: int,
+    modes: Sequence[str],
+    *,
+    client: str = "http",
+    repeats: int = 3,
+    more: Sequence[str] = (),
+) -> Lab:
     """An image of 10 MiB over links of 25 Mbit/s, 3.5 s each: two cores then have time for all nodes of a cluster."""
     return Lab(
         scenario=scenario,
@@ -194,6 +202,7 @@ def _thin(scenario: str, nodes: int, modes: Sequence[str], *, client: str = "htt
         mbit=25,
         upstream_mbit=25,
         modes=modes,
+        repeats=repeats,
         client=client,
         more=more,
     )
@@ -203,11 +212,14 @@ _AT_ONCE: Final = tuple(_thin("fanout", nodes, _BESIDE) for nodes in (8, 3, 2, 5
 _BBR: Final = _thin("fanout", 5, ("skvaller",), more=("--congestion", "bbr"))
 """BBR shares a full link among few connections less evenly than cubic does, so that some homes lag."""
 
+_IDLE: Final = _thin("idle", 5, _DECIDING, client="ctr", repeats=1, more=("--keys", "20", "--watch", "75"))
+"""One long look instead of three short ones: within 15 s an idle DHT sent nothing, within 70 s 20 bytes a second."""
+
 _CLUSTERS: Final[Sequence[Lab | Bench]] = (
     _thin("fanout", 5, _EVERY, client="ctr"),
     _thin("vanish", 5, _DECIDING, client="ctr"),
     _thin("discover", 5, _DECIDING, client="ctr", more=("--watch", "15")),
-    _thin("idle", 5, _DECIDING, client="ctr", more=("--keys", "20", "--watch", "15")),
+    _IDLE,
     *(_thin("fanout", nodes, _DECIDING, client="ctr") for nodes in (2, 3)),
     *(_thin(scenario, 5, _DECIDING, client="ctr") for scenario in ("kill", "lonely")),
     Lab(scenario="lonely", nodes=5, image="10MB-4", modes=_DECIDING, client="ctr"),

@@ -90,6 +90,12 @@ class Mode(ABC):
     control_port: int | None = None
     """TCP and UDP port of the hosts by which processes tell each other who is there and who has what; None without."""
 
+    knows_others: bool = False
+    """Whether a process knows those on the other hosts, so that `known_by` tells something."""
+
+    asks_upstream: bool = True
+    """Whether what the clients ask asks upstream for what nobody has; otherwise they have to, after its answer."""
+
     tells_sources: bool = False
     """Whether `sources` says where the bytes came from; otherwise `by_interfaces` does."""
 

@@ -32,6 +32,7 @@ class Skvaller(Mode):
     """
 
     control_port = GOSSIP_PORT
+    knows_others = True
     tells_sources = True
 
     def __init__(self, name: str, site: Site, flags: Sequence[str] = ()) -> None:

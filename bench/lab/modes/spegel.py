@@ -96,6 +96,8 @@ class Spegel(Mode):
     """
 
     control_port = ROUTER_PORT
+    knows_others = True
+    asks_upstream = False
     found_within_s = 60.0  # one that was alone looks for others every 10 s
 
     def __init__(self, name: str, site: Site) -> None:

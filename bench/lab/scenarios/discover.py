@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from testbed.images import Image
@@ -72,7 +73,7 @@ def _discover(scene: Scene, crowd: Crowd) -> Outcome:
             figures |= _killed(scene, finders, held)
             if f"restart_found_s{AT_LEAST}" not in figures:
                 figures |= _vanished(scene, finders, held)
-        for part in (_misses(scene, "miss"), _misses_without_upstream(scene)):
+        for part in (_misses(scene), _misses_without_upstream(scene)):
             figures |= part.figures
             times_ms |= part.times_ms
     return Outcome([], figures=figures, times_ms=times_ms)
@@ -146,7 +147,9 @@ def _present(scene: Scene, finders: Mapping[str, Finder]) -> Timed:
         missing += len(others) - len(seen)
     total = len(taken_s) + missing
     soon = {f"found_within_{ms}_ms_percent": 100 * sum(s * 1000 <= ms for s in taken_s) / total for ms in _SOON_MS}
-    figures = {**spread("found", taken_s), **soon, "found_never": float(missing), **spread("find", asking_s)}
+    found = spread("found", [*taken_s, *[_FOUND_WITHIN_S] * missing])
+    open_ended = {f"{name}{AT_LEAST}": 1.0 for name, ms in found.items() if ms >= 1000 * _FOUND_WITHIN_S}
+    figures = {**found, **open_ended, **soon, "found_never": float(missing), **spread("find", asking_s)}
     times_s = {"found_ms": taken_s, "find_ms": asking_s}
     return Timed(figures, {name: [1000 * seconds for seconds in times] for name, times in times_s.items()})
 
@@ -156,9 +159,10 @@ def _lookups(scene: Scene, image: Image) -> Timed:
     return _ask(scene, "hit", scene.nodes[1:], lambda: image.layers[0], 200)
 
 
-def _misses(scene: Scene, name: str) -> Timed:
-    """A client asks for the head of what nobody has."""
-    return _ask(scene, name, scene.nodes, lambda: f"sha256:{secrets.token_hex(32)}", 404)
+def _misses(scene: Scene) -> Timed:
+    """A client asks for the head of what nobody has, and upstream itself where what it asks does not."""
+    upstream = None if scene.mode.asks_upstream else str(scene.mode.site.upstream_address)
+    return _ask(scene, "miss", scene.nodes, lambda: f"sha256:{secrets.token_hex(32)}", 404, then=upstream)
 
 
 def _misses_without_upstream(scene: Scene) -> Timed:
@@ -167,14 +171,37 @@ def _misses_without_upstream(scene: Scene) -> Timed:
     return _ask(scene, "miss_without_upstream", scene.nodes, lambda: f"sha256:{secrets.token_hex(32)}", None)
 
 
-def _ask(scene: Scene, name: str, nodes: Sequence[Host], digest: Callable[[], str], expected: int | None) -> Timed:
-    askers = [Asker(node, scene.mode.asked(node)) for node in nodes]
-    answers = [askers[number % len(askers)].ask("HEAD", blob_path(digest())) for number in range(_LOOKUPS)]
-    for asker in askers:
-        asker.close()
-    right = [it for it in answers if it.status == expected or (expected is None and it.status >= 400)]
-    figures = {**spread(name, [answer.seconds for answer in right]), f"{name}_wrong": float(_LOOKUPS - len(right))}
-    return Timed(figures, {f"{name}_ms": [1000 * answer.seconds for answer in right]})
+def _ask(
+    scene: Scene,
+    name: str,
+    nodes: Sequence[Host],
+    digest: Callable[[], str],
+    expected: int | None,
+    then: str | None = None,
+) -> Timed:
+    """Ask for heads, and time the answers.
+
+    Args:
+        scene: of the run.
+        name: of the figures.
+        nodes: on which clients ask, in turn.
+        digest: of which content.
+        expected: the status of the right answer; None for any error.
+        then: HOST:PORT of whom a client asks next, whose answer then is the one that counts; None for nobody.
+    """
+    with ExitStack() as stack:
+        asked = {node.name: [scene.mode.asked(node), *([then] if then else [])] for node in nodes}
+        askers = [[Asker(node, address) for address in asked[node.name]] for node in nodes]
+        for asker in chain.from_iterable(askers):
+            stack.callback(asker.close)
+        answers = []
+        for number in range(_LOOKUPS):
+            path = blob_path(digest())
+            answers.append([asker.ask("HEAD", path) for asker in askers[number % len(askers)]])
+    right = [it for it in answers if it[-1].status == expected or (expected is None and it[-1].status >= 400)]
+    taken_s = [sum(answer.seconds for answer in each) for each in right]
+    figures = {**spread(name, taken_s), f"{name}_wrong": float(_LOOKUPS - len(right))}
+    return Timed(figures, {f"{name}_ms": [1000 * seconds for seconds in taken_s]})
 
 
 # Losing

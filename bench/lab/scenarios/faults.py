@@ -3,6 +3,7 @@
 import itertools
 import math
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from ..clients import Client, Crowd
@@ -31,7 +32,7 @@ def _kill(scene: Scene, crowd: Crowd) -> Outcome:
     if victim is None:  # there is none to kill: shown for comparison
         crowd.until_ended(scene.clients)
         return Outcome(scene.clients)
-    lost = {victim: scene.mode.kill(victim)}
+    lost = {victim: [scene.mode.kill(victim)]}
     fault_at = time.monotonic()
     own, counted = _parted(scene, victim)
     crowd.until_ended(counted)
@@ -77,25 +78,28 @@ def _partition(scene: Scene, crowd: Crowd) -> Outcome:
         fault_at = time.monotonic()
         crowd.until_ended(scene.clients)
         time.sleep(max(0.0, fault_at + _DIVIDED_S - time.monotonic()))
-    healed_at = time.monotonic()
-    names = {node.name for node in scene.nodes}
+    figures = _healed(scene) if scene.mode.knows_others else {}
+    return Outcome(scene.clients, gone=[node.name for node in scene.nodes], fault_at=fault_at, figures=figures)
+
+
+def _healed(scene: Scene) -> Mapping[str, float]:
+    """How long it takes until all know all again."""
+    healed_at, names = time.monotonic(), {node.name for node in scene.nodes}
     whole = until(lambda: all(scene.mode.known_by(node) >= names for node in scene.nodes), scene.watch_s)
-    figures = bounded("healed_s", time.monotonic() - healed_at, scene.watch_s, reached=whole)
-    return Outcome(scene.clients, gone=sorted(names), fault_at=fault_at, figures=figures)
+    return bounded("healed_s", time.monotonic() - healed_at, scene.watch_s, reached=whole)
 
 
 def _churn(scene: Scene, crowd: Crowd) -> Outcome:
     """The second half of the nodes come and go, and their clients do nothing."""
     middle = math.ceil(len(scene.nodes) / 2)
     counted, restless = scene.clients[:middle], scene.nodes[middle:]
-    lost: dict[str, Usage] = {}
+    lost: dict[str, list[Usage]] = {}
     crowd.go(counted)
     kills = 0
     for node in itertools.cycle(restless):
         if crowd.ended_within(counted, _CHURN_UP_S):
             break
-        used = scene.mode.kill(node.name)
-        lost.setdefault(node.name, used)
+        lost.setdefault(node.name, []).append(scene.mode.kill(node.name))
         kills += 1
         crowd.ended_within(counted, _CHURN_DOWN_S)
         scene.mode.launch(node, scene.stack)
