@@ -346,6 +346,21 @@ def test_nor_is_it_taken_for_the_holder_of_a_small_blob_that_it_has_first(count:
     assert cluster.slowest() <= 4.0
 
 
+@pytest.mark.parametrize("holders", [1, 2])
+@pytest.mark.parametrize("count", [3, 5])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_holders_are_not_idle_beside_homes_from_which_hardly_anything_comes(
+    seed: int, count: int, holders: int
+) -> None:
+    """What is slow from a home, and then from whoever else was asked for it, comes from who has it."""
+    cluster = Cluster.of(count, seed, holders=holders, size=3 * MEBIBYTE)
+    for number in range(count // 2):
+        cluster.nodes[f"node-{number}"].up = LINK / 1000
+    cluster.run()
+    assert cluster.brought() == 0
+    assert cluster.now <= 4.0
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_member_that_dies_half_way_costs_upstream_little(seed: int) -> None:
     cluster = Cluster.of(8, seed)

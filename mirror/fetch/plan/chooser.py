@@ -10,6 +10,7 @@ from ..demand import Audience
 from .candidates import Candidates
 from .flight import Flight, Flights
 from .pieces import Pieces
+from .progress import Lateness
 from .upstream_state import Denial
 
 
@@ -191,7 +192,7 @@ class Chooser:
             return None
         return Flight(UPSTREAM, Role.UPSTREAM, start, stop, now, audience)
 
-    def second(self, flight: Flight, now: float, *, very_late: bool, run_stop: int | None) -> Flight | None:
+    def second(self, flight: Flight, lateness: Lateness, now: float, *, run_stop: int | None) -> Flight | None:
         """The rest of a late flight from another source; for what upstream sends only holders are an alternative.
 
         What a home is slow to send, other members may have got from it already. So they are asked first, for the bytes
@@ -203,19 +204,20 @@ class Chooser:
         start, stop, candidates, settings = flight.position, flight.stop, self._candidates, self._settings
         # The link of the holder from which a home has its bytes, or of one that is busy, is full already.
         holders = candidates.free_holders(start) if flight.role is Role.HOME else candidates.able_holders(start)
-        holders = [name for name in holders if name not in (flight.source, flight.origin)]
+        asked = {flight.source, flight.origin, *self._flights.sources(start)}
+        holders = [name for name in holders if name not in asked]
         if (holder := self._soonest(holders, settings.home_lanes, flight.audience)) is not None:
             return Flight(holder, Role.HOLDER_FOR_HOME, start, stop, now, flight.audience, avoid=flight.avoid)
-        if flight.role is not Role.HOME:
+        if flight.role is not Role.HOME or lateness is Lateness.DOUBLED:
             return None
         piece = self._pieces.number(start)
         others = [home for home in candidates.homes(piece) if home not in (flight.source, self._me)]
         able = [
             home for home in candidates.members.able(others, start) if self._flights.count(home) < settings.home_lanes
         ]
-        if (unasked := self._unasked(piece, able, now, is_again=not very_late)) is not None:
+        if (unasked := self._unasked(piece, able, now, is_again=not lateness.is_very_late)) is not None:
             return Flight(unasked, Role.PARTIAL, start, stop, now, avoid=flight.avoid)
-        if not very_late:
+        if not lateness.is_very_late:
             return None
         # All who find it very late ask the same home: so upstream sends the piece once more, not twice.
         if candidates.can_ask_upstream(start):

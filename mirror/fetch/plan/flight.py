@@ -173,7 +173,11 @@ class Flights:
 
     def has(self, source: str, position: int) -> bool:
         """Whether a source has been asked for a byte."""
-        return any(flight.source == source for flight in self._bringing(position))
+        return source in self.sources(position)
+
+    def sources(self, position: int) -> set[str]:
+        """Those that have been asked for a byte."""
+        return {flight.source for flight in self._bringing(position)}
 
     def bring(self, position: int) -> bool:
         """Whether any source has been asked for a byte."""

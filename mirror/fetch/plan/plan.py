@@ -273,7 +273,7 @@ class Plan:
             if lateness is Lateness.SLOW and flight.role is Role.HOME:  # as a holder of all of it, it would be as slow
                 self.candidates.members.note_trickle(flight.source, now)
             run_stop = self._run_stop(flight.position, flight.stop)
-            second = self.chooser.second(flight, now, very_late=lateness.is_very_late, run_stop=run_stop)
+            second = self.chooser.second(flight, lateness, now, run_stop=run_stop)
             if second is not None:
                 return [self._launch(second)]
         return []

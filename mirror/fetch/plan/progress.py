@@ -27,11 +27,13 @@ class Lateness(enum.Enum):
     STILL = "nothing has come of it for seconds"
     """The source may have forgotten it, whatever else it sends."""
     SLOW = "all that its source sends is slow"
+    DOUBLED = "it is slow, and so are others that bring some of the same bytes"
+    """A third request is worth it only to a holder, which has them; a fourth is not."""
 
     @property
     def is_very_late(self) -> bool:
         """Whether it is worth its bytes once more."""
-        return self is not Lateness.LATE
+        return self in (Lateness.STILL, Lateness.SLOW)
 
 
 class Progress:
@@ -114,18 +116,19 @@ class Progress:
     def _lateness(self, flight: Flight, flights: Iterable[Flight], factor: float, now: float) -> Lateness | None:
         """Why a flight is late, if it is: if it has less than the typical rate divided by `factor`."""
         settings, age_s = self._settings, now - flight.began_at
-        if age_s < settings.late_s or _has_twin(flight, flights):
+        twins = _twins(flight, flights)
+        if len(twins) > 1 or any(now - it.began_at < settings.late_s for it in (flight, *twins)):
             return None
         assert flight.stop is not None
         typical = self._typical(flight, flights, now)
         if typical is None:  # with nothing to compare it to, only a home from which nothing comes is not waited for
-            is_mute = flight.role is Role.HOME and now - flight.moved_at > settings.mute_s
+            is_mute = flight.role is Role.HOME and not twins and now - flight.moved_at > settings.mute_s
             return Lateness.STILL if is_mute else None
-        rate = max(flight.rate(now), 1.0)
-        if rate * factor > typical or _remaining_s(flight, now) < settings.late_s / 2:
+        rates = [max(it.rate(now), 1.0) for it in (flight, *twins)]
+        if max(rates) * factor > typical or _remaining_s(flight, now) < settings.late_s / 2:
             return None
-        very, lateness = factor * settings.very_late_factor, Lateness.LATE
-        if rate * very <= typical:
+        very, lateness = factor * settings.very_late_factor, Lateness.DOUBLED if twins else Lateness.LATE
+        if not twins and rates[0] * very <= typical:
             lateness = self._why_very_late(flight, flights, very, typical, now)
         grace_s = settings.late_grace * (flight.stop - flight.start) / typical
         if lateness.is_very_late:
@@ -185,10 +188,11 @@ def _tells_of_a_home(flight: Flight) -> bool:
     return flight.role is Role.HOME and flight.first_at is not None and flight.origin in (None, UPSTREAM)
 
 
-def _has_twin(flight: Flight, flights: Iterable[Flight]) -> bool:
-    """Whether some of its bytes come from another source as well."""
+def _twins(flight: Flight, flights: Iterable[Flight]) -> list[Flight]:
+    """Other flights that bring some of its bytes."""
     assert flight.stop is not None
-    return any(
-        other is not flight and other.stop is not None and other.start < flight.stop and flight.start < other.stop
+    return [
+        other
         for other in flights
-    )
+        if other is not flight and other.stop is not None and other.start < flight.stop and flight.start < other.stop
+    ]
