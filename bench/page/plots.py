@@ -105,6 +105,7 @@ class Plot:
     svg: str
 
 
+@mpl.rc_context(_STYLE)
 def lines(
     name: str, title: str, labels: tuple[str, str], series: Sequence[Series], *, log: bool = False
 ) -> Plot | None:
@@ -153,6 +154,7 @@ def lines(
     return Plot(name, title, _svg(figure, name))
 
 
+@mpl.rc_context(_STYLE)
 def bars(name: str, title: str, label: str, rows: Sequence[Bar], *, log: bool = False) -> Plot | None:
     """Horizontal bars with the range of each figure; None if there is none, or a number is out of bounds.
 
@@ -212,9 +214,8 @@ def _drawable(figures: Sequence[Spread], at: Sequence[float]) -> bool:
 
 
 def _canvas(height_in: float) -> tuple[Figure, Axes]:
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH_IN, height_in), layout="constrained")
-        return figure, figure.add_subplot()
+    figure = Figure(figsize=(_WIDTH_IN, height_in), layout="constrained")
+    return figure, figure.add_subplot()
 
 
 def _svg(figure: Figure, salt: str) -> str:
