@@ -62,7 +62,7 @@ def _ratios(tally: Tally) -> Plot | None:
         rows.append(Bar(name, colour(rival if ratio > 1 else OURS), Spread([ratio]), f"{ratio:.2f} {TIMES}"))
     other = mode_words(rival)
     title = f"{other}, in times of gossip: right of 1 gossip is better, left of 1 {other}"
-    return bars(f"{rival}-beside-gossip", title, "times (logarithmic)", rows, log=True)
+    return bars(f"{rival}-beside-gossip", title, "times", rows, log=True)
 
 
 def _by_mode(answer: Answer) -> Plot | None:

@@ -1,16 +1,19 @@
 """Plots as SVG, whose colours follow the page: dark or light as the reader's screen is."""
 
 import io
+import math
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from .figures import Spread
 
@@ -19,15 +22,32 @@ COLOURS: Final = 8
 
 _INK, _FAINT = "#010101", "#020202"
 _SERIES: Final = [f"#03030{number}" for number in range(COLOURS)]
-_VARIABLES: Final = {_INK: "--ink", _FAINT: "--faint", **{it: f"--series-{n}" for n, it in enumerate(_SERIES)}}
+_VARIABLES: Final = {
+    _INK: "--ink",
+    _FAINT: "--faint",
+    **{it: f"--series-{n}" for n, it in enumerate(_SERIES)},
+}
 """Colours as they are drawn, and the variable of the page that stands in their place afterwards."""
 
 _MARKS: Final = "osDd^vPX"
 _BOUND: Final = 1e12
 """Beyond this number nothing is drawn: no figure of a bench comes near it."""
 
-_TICKS_MOST: Final = 8
-"""How many numbers an axis has at most."""
+_SIZES_MOST: Final = 40
+"""How many numbers of nodes an axis marks at most; more would be a grey band, and take long to place."""
+
+_NUMBERS_MOST: Final = 8
+"""How many numbers the axis of figures has at most; more than that are not read."""
+
+_GAP_PX: Final = 5.0
+"""What is free between two numbers of an axis at least, pixels at 100 to the inch: about the width of a digit."""
+
+_LOG_FROM: Final = 10.0
+"""How many times its least figure the largest one of an axis is before it is logarithmic, where that is allowed: below,
+lines from 0 show as much, and small differences do not look like cliffs."""
+
+_LOG: Final = " (logarithmic)"
+"""What the name of such an axis ends in."""
 
 _WIDTH_IN: Final = 5.6
 _LINES_HEIGHT_IN: Final = 3.4
@@ -114,44 +134,52 @@ def lines(
     Args:
         name: for a file.
         title: what it shows.
-        labels: of the axes.
+        labels: of the axes: quantity and unit.
         series: the lines.
-        log: whether both axes are logarithmic, if all figures allow it.
+        log: whether an axis may be logarithmic, and say so; it is where its numbers differ by ten times or more and
+            are above 0. Every other one of figures begins at 0.
     """
     figures = [figure for line in series for _, figure in line.points]
-    at = [x for line in series for x, _ in line.points]
+    at = sorted({x for line in series for x, _ in line.points})
     if not figures or not _drawable(figures, at):
         return None
     figure, axes = _canvas(_LINES_HEIGHT_IN)
-    log = log and min(at) > 0 and all(it.low > 0 for it in figures)
     for line in series:
-        points = sorted(line.points, key=lambda point: point[0])
-        medians = [it.median for _, it in points]
-        below = [it.median - it.low for _, it in points]
-        above = [it.high - it.median for _, it in points]
-        axes.errorbar(
-            [x for x, _ in points],
-            medians,
-            yerr=(below, above),
-            color=_SERIES[line.colour % COLOURS],
-            marker=_MARKS[line.colour % COLOURS],
-            markersize=4.5,
-            linewidth=1.6,
-            capsize=2.5,
-            label=line.name,
-        )
-    if log:
-        _make_log(axes, "x")
-        _make_log(axes, "y")
+        _line(axes, line)
+    low, high = min(it.low for it in figures), max(it.high for it in figures)
+    log_x, log_y = log and _is_wide(at[0], at[-1]), log and _is_wide(low, high)
+    if log_x:
+        axes.set_xscale("log")
+    if log_y:
+        axes.set_yscale("log")
     else:
-        axes.set_ylim(bottom=min(0.0, *(it.low for it in figures)))
-        axes.set_xticks(sorted(set(at)), [f"{x:g}" for x in sorted(set(at))])
-    axes.set(xlabel=labels[0], ylabel=labels[1])
+        axes.set_ylim(bottom=min(0.0, low))
+    axes.set_xlabel(labels[0] + _LOG * log_x)
+    axes.set_title(labels[1] + _LOG * log_y)
     axes.grid(axis="y")
     figure.legend(
         *axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(3, len(series)), frameon=False
     )
+    _number(figure, axes.yaxis, log=log_y)
+    _number_sizes(figure, axes, at)
     return Plot(name, title, _svg(figure, name))
+
+
+def _line(axes: Axes, line: Series) -> None:
+    points = sorted(line.points, key=lambda point: point[0])
+    below = [it.median - it.low for _, it in points]
+    above = [it.high - it.median for _, it in points]
+    axes.errorbar(
+        [x for x, _ in points],
+        [it.median for _, it in points],
+        yerr=(below, above),
+        color=_SERIES[line.colour % COLOURS],
+        marker=_MARKS[line.colour % COLOURS],
+        markersize=4.5,
+        linewidth=1.6,
+        capsize=2.5,
+        label=line.name,
+    )
 
 
 @mpl.rc_context(_STYLE)
@@ -161,50 +189,102 @@ def bars(name: str, title: str, label: str, rows: Sequence[Bar], *, log: bool = 
     Args:
         name: for a file.
         title: what it shows.
-        label: of the axis.
+        label: of the axis: quantity and unit.
         rows: from the top.
-        log: whether the axis is logarithmic, if all figures allow it; bars then begin at 1.
+        log: whether the axis is logarithmic, and says so, if all figures allow it; bars then begin at 1.
     """
     figures = [row.figure for row in rows if row.figure is not None]
     if not figures or not _drawable(figures, [0.0]):
         return None
     figure, axes = _canvas(_ROW_IN * len(rows) + _EDGES_IN)
     log = log and all(it.low > 0 for it in figures)
+    start = 1.0 if log else 0.0
     for place, row in enumerate(rows):
-        if row.figure is None:
-            continue
-        found = row.figure
-        start = 1.0 if log else 0.0
-        axes.barh(place, found.median - start, left=start, height=0.62, color=_SERIES[row.colour % COLOURS])
-        if found.width:
-            axes.plot([found.low, found.high], [place, place], color=_INK, linewidth=1.2, marker="|", markersize=6)
-        axes.annotate(
-            row.text,
-            (max(found.high, start), place),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            color=_INK,
-            annotation_clip=False,
-        )
+        if row.figure is not None:
+            _bar(axes, place, row, row.figure, start)
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     if log:
-        _make_log(axes, "x")
+        axes.set_xscale("log")
+        axes.axvline(start, color=_INK, linewidth=0.8)
     axes.margins(x=0.16)
-    axes.set_xlabel(label)
+    axes.set_xlabel(label + _LOG * log, loc="right")
     axes.grid(axis="x")
     axes.tick_params(axis="y", length=0)
+    _number(figure, axes.xaxis, log=log)
     return Plot(name, title, _svg(figure, name))
 
 
-def _make_log(axes: Axes, which: str) -> None:
-    """A logarithmic axis whose numbers are written out."""
-    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=_TICKS_MOST))
+def _bar(axes: Axes, place: int, row: Bar, found: Spread, start: float) -> None:
+    axes.barh(place, found.median - start, left=start, height=0.62, color=_SERIES[row.colour % COLOURS])
+    if found.width:
+        axes.plot([found.low, found.high], [place, place], color=_INK, linewidth=1.2, marker="|", markersize=6)
+    axes.annotate(
+        row.text,
+        (max(found.high, start), place),
+        xytext=(6, 0),
+        textcoords="offset points",
+        va="center",
+        color=_INK,
+        annotation_clip=False,
+    )
+
+
+def _is_wide(low: float, high: float) -> bool:
+    """Whether numbers differ so much that a logarithmic axis shows more of them."""
+    return low > 0 and high >= _LOG_FROM * low
+
+
+def _number(figure: Figure, axis: Axis, *, log: bool) -> None:
+    """Write as many round numbers along an axis as have room."""
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    for locator in _round_ones(axis) if log else _even_ones():
+        axis.set_major_locator(locator)
+        _lay_out(figure)
+        if not _touch(axis):
+            return
+
+
+def _even_ones() -> Iterator[MaxNLocator]:
+    """Round steps, then fewer and fewer of them."""
+    yield from (MaxNLocator(most, steps=[1, 2, 5, 10]) for most in range(_NUMBERS_MOST, 0, -1))
+
+
+def _round_ones(axis: Axis) -> Iterator[FixedLocator]:
+    """1, 2 and 5 with their tens, powers of ten alone, then fewer and fewer of them."""
+    low, high = axis.get_view_interval()
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    tries = [[(lead, power) for power in powers for lead in (1, 2, 5)]]
+    tries += [[(1, power) for power in powers if power % step == 0] for step in range(1, len(powers))]
+    for found in tries:
+        numbers = [number for lead, power in found if low <= (number := float(f"{lead}e{power}")) <= high]
+        if numbers and len(numbers) <= 2 * _NUMBERS_MOST:
+            yield FixedLocator(numbers)
+
+
+def _number_sizes(figure: Figure, axes: Axes, at: Sequence[float]) -> None:
+    """Mark the numbers of nodes, and write as many of them as have room, the least and the most before others."""
+    axes.xaxis.set_minor_locator(NullLocator())
+    sizes = at[:: math.ceil(len(at) / _SIZES_MOST)]
+    names = [f"{x:,g}" for x in sizes]
+    axes.set_xticks(sizes, names)
+    _lay_out(figure)
+    ends = [(box.x0, box.x1) for box in (it.get_window_extent() for it in axes.get_xticklabels())]
+    free = -math.inf
+    for place, (left, right) in enumerate(ends):
+        if left < free or (place < len(ends) - 1 and right + _GAP_PX > ends[-1][0]):
+            names[place] = ""
+        else:
+            free = right + _GAP_PX
+    axes.set_xticks(sizes, names)
+
+
+def _touch(axis: Axis) -> bool:
+    """Whether two numbers of an axis stand too close to each other."""
+    boxes = [label.get_window_extent() for label in axis.get_ticklabels()]
+    ends = sorted((box.x0, box.x1) if isinstance(axis, XAxis) else (box.y0, box.y1) for box in boxes)
+    return any(one[1] + _GAP_PX > other[0] for one, other in pairwise(ends))
 
 
 def _drawable(figures: Sequence[Spread], at: Sequence[float]) -> bool:
@@ -216,6 +296,13 @@ def _drawable(figures: Sequence[Spread], at: Sequence[float]) -> bool:
 def _canvas(height_in: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(_WIDTH_IN, height_in), layout="constrained")
     return figure, figure.add_subplot()
+
+
+def _lay_out(figure: Figure) -> None:
+    """Give everything its place, so that it can be measured."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of letters that the font lacks, and of names that leave no room
+        figure.draw_without_rendering()
 
 
 def _svg(figure: Figure, salt: str) -> str:
