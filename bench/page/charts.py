@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from ..report import OURS
-from .contest import Answer, Tally
+from .contest import Answer, Duel, Outcome, Tally
 from .figures import Figures, Spread, Trial, spread
 from .plots import Bar, Plot, Series, bars, lines
 from .results import Result, Sheet
-from .words import DHT, METRICS, MODES, SPEGEL, TIMES, mode_words, ordered
+from .words import DHT, METRICS, MODES, SPEGEL, TIMES, mode_words, named, ordered
 
 _AGAINST_NODES: Final = (("fanout", "ratio"), ("fanout", "upstream"), ("fanout", "cpu_s_per_gib"))
 """What is drawn against the number of nodes."""
@@ -33,6 +33,19 @@ _SERIES_MOST: Final = 12
 """How many lines, or groups of bars, a plot has at most."""
 
 
+_SIDES: Final = {Outcome.BETTER: 1, Outcome.WORSE: -1, Outcome.EVEN: 0}
+"""To which side of 1 a bar beside gossip points: right where gossip is better."""
+
+_BEYOND: Final = {1: "\N{GREATER-THAN OR EQUAL TO} ", -1: "\N{LESS-THAN OR EQUAL TO} ", 0: ""}
+"""What stands before a ratio of which one side was still growing."""
+
+_ONCE: Final = Spread([1.0])
+"""A bar of no length on a logarithmic axis."""
+
+_WHOLE_FROM: Final = 100
+"""From where a ratio is written without a fraction: nobody asks for more than three digits."""
+
+
 def colour(mode: str) -> int:
     """The number of a mode's colour, the same in all plots."""
     known = list(MODES)
@@ -52,17 +65,40 @@ def draw(
 
 
 def _ratios(tally: Tally) -> Plot | None:
-    """How many times ours the other's figures are, question by question."""
-    rows, rival = [], tally.rival
-    for answer, duel in tally.answers:
-        if duel.metric.more or duel.ours.median <= 0 or duel.theirs.median <= 0:
-            continue
-        ratio = duel.theirs.median / duel.ours.median
-        name = f"{answer.trial.scenario}: {answer.question.short}"
-        rows.append(Bar(name, colour(rival if ratio > 1 else OURS), Spread([ratio]), f"{ratio:.2f} {TIMES}"))
-    other = mode_words(rival)
-    title = f"{other}, in times of gossip: right of 1 gossip is better, left of 1 {other}"
-    return bars(f"{rival}-beside-gossip", title, "times", rows, log=True)
+    rival, other = tally.rival, named(tally.rival)
+    title = (
+        f"How many times more {other} needs than gossip. Bars to the right, in gossip's colour: gossip is better. "
+        f"Bars to the left, in the other's: {other} needs less, and is better. Grey: no clear difference. "
+        "Where more is better, gossip is divided by the other"
+    )
+    label = f"{other} in times of gossip"
+    return bars(f"{rival}-beside-gossip", title, label, [_beside(*pair) for pair in tally.answers], log=True)
+
+
+def _beside(answer: Answer, duel: Duel) -> Bar:
+    """How many times more the other needs, in the colour of who is better; where one is nothing, only to which side."""
+    name = f"{answer.trial.scenario}: {answer.question.short}"
+    side = _SIDES[duel.outcome]
+    hue = {1: colour(OURS), -1: colour(duel.rival), 0: None}[side]
+    more, less = (duel.ours, duel.theirs) if duel.metric.more else (duel.theirs, duel.ours)
+    if min(more.median, less.median) <= 0:
+        return Bar(name, hue, _ONCE, _nothing(duel), side)
+    if more.is_open and less.is_open:
+        return Bar(name, hue, _ONCE, f"{duel.metric.shown(more)} with both")
+    ratio, beyond = more.median / less.median, more.is_open - less.is_open
+    number = f"{ratio:,.0f}" if ratio >= _WHOLE_FROM else f"{ratio:.2f}"
+    text = f"{_BEYOND[beyond]}{number} {TIMES}{', more is better' if duel.metric.more else ''}"
+    return Bar(name, hue, Spread([ratio]), text, beyond)
+
+
+def _nothing(duel: Duel) -> str:
+    """Who needs nothing."""
+    shown = [
+        f"{duel.metric.shown(found)} with {who}"
+        for who, found in (("gossip", duel.ours), (named(duel.rival), duel.theirs))
+        if found.median <= 0
+    ]
+    return " and ".join(shown)
 
 
 def _by_mode(answer: Answer) -> Plot | None:

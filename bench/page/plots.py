@@ -20,11 +20,12 @@ from .figures import Spread
 COLOURS: Final = 8
 """How many colours there are for series; the page defines each for dark and light, as `--series-0` and so on."""
 
-_INK, _FAINT = "#010101", "#020202"
+_INK, _FAINT, _EVEN = "#010101", "#020202", "#040404"
 _SERIES: Final = [f"#03030{number}" for number in range(COLOURS)]
 _VARIABLES: Final = {
     _INK: "--ink",
     _FAINT: "--faint",
+    _EVEN: "--even",
     **{it: f"--series-{n}" for n, it in enumerate(_SERIES)},
 }
 """Colours as they are drawn, and the variable of the page that stands in their place afterwards."""
@@ -99,15 +100,18 @@ class Bar:
 
     Args:
         name: beside it.
-        colour: number of its colour.
+        colour: number of its colour; None is grey, for what is nobody's.
         figure: how long it is; None leaves its place empty.
         text: what is written at its end.
+        beyond: whether an arrow says that it goes on, to the right (1) or to the left (-1); a figure that was still
+            growing has one to the right without it.
     """
 
     name: str
-    colour: int
+    colour: int | None
     figure: Spread | None
     text: str
+    beyond: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,13 +220,17 @@ def bars(name: str, title: str, label: str, rows: Sequence[Bar], *, log: bool = 
 
 
 def _bar(axes: Axes, place: int, row: Bar, found: Spread, start: float) -> None:
-    axes.barh(place, found.median - start, left=start, height=0.62, color=_SERIES[row.colour % COLOURS])
+    colour = _EVEN if row.colour is None else _SERIES[row.colour % COLOURS]
+    axes.barh(place, found.median - start, left=start, height=0.62, color=colour)
     if found.width:
         axes.plot([found.low, found.high], [place, place], color=_INK, linewidth=1.2, marker="|", markersize=6)
+    beyond = row.beyond or int(found.is_open)
+    if beyond:
+        axes.plot([found.median], [place], color=colour, marker=">" if beyond > 0 else "<", markersize=11)
     axes.annotate(
         row.text,
         (max(found.high, start), place),
-        xytext=(6, 0),
+        xytext=(11 if beyond else 6, 0),
         textcoords="offset points",
         va="center",
         color=_INK,

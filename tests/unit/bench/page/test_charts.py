@@ -1,0 +1,71 @@
+"""What is drawn: who is better at what, like settings together, and the quantity with its unit at every axis."""
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+
+from bench.page.build import Page
+from bench.page.plots import Plot
+from bench.page.results import Result, Run
+from bench.page.words import TIMES
+
+OURS, DHT, EVEN = (f"fill: var(--{name})" for name in ("series-0", "series-2", "even"))
+
+
+def lab(scenario: str, key: str, figures: Mapping[str, Sequence[float]], **settings: object) -> Result:
+    """A file of the lab with one figure, by mode."""
+    runs = [Run(mode, number, {key: it}) for mode, found in figures.items() for number, it in enumerate(found)]
+    return Result(f"lab {scenario}", runs=runs, settings={"nodes": 5, **settings})
+
+
+def drawn(*results: Result) -> dict[str, Plot]:
+    return {plot.name: plot for plot in Page.of({f"{at}": it for at, it in enumerate(results)}).plots}
+
+
+def texts(plot: Plot) -> list[str]:
+    return [html.unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)", plot.svg)]
+
+
+def beside(scenario: str, key: str, ours: float, theirs: float, **at_least: str) -> tuple[list[str], str]:
+    """The texts, and the picture, of one row of the plot that has gossip beside a DHT."""
+    found = lab(scenario, key, {"skvaller": [ours] * 3, "dht": [theirs] * 3})
+    for run in found.runs:
+        if run.mode in at_least.values():
+            run.figures[f"{key}_at_least"] = 1.0
+    plot = drawn(found)["dht-beside-gossip"]
+    return texts(plot), plot.svg
+
+
+def test_a_bar_beside_gossip_has_the_colour_of_who_is_better() -> None:
+    for ours, theirs, fill, text in (
+        (1.0, 4.0, OURS, f"4.00 {TIMES}"),
+        (4.0, 1.0, DHT, f"0.25 {TIMES}"),
+        (1.0, 1.01, EVEN, f"1.01 {TIMES}"),
+    ):
+        found, svg = beside("fanout", "ratio", ours, theirs)
+        assert text in found
+        assert [it for it in (OURS, DHT, EVEN) if it in svg] == [fill]
+
+
+def test_a_figure_of_which_more_is_better_is_turned_round() -> None:
+    for ours, theirs, fill, text in ((0.2, 0.8, DHT, f"0.25 {TIMES}"), (0.8, 0.2, OURS, f"4.00 {TIMES}")):
+        found, svg = beside("dark", "dark_share_least", ours, theirs)
+        assert f"{text}, more is better" in found
+        assert [it for it in (OURS, DHT) if it in svg] == [fill]
+
+
+def test_who_needs_nothing_has_a_row() -> None:
+    found, svg = beside("idle", "idle_sent_bytes_per_s", 220.0, 0.0)
+    assert {"idle: idle traffic", "0 B/s with a DHT"} <= set(found)
+    assert DHT in svg
+    found, svg = beside("idle", "idle_sent_bytes_per_s", 0.0, 0.0)
+    assert "0 B/s with gossip and 0 B/s with a DHT" in found
+    assert (OURS in svg, DHT in svg) == (False, False)
+
+
+def test_what_was_still_growing_is_marked() -> None:
+    assert f"\N{GREATER-THAN OR EQUAL TO} 4.00 {TIMES}" in beside("partition", "healed_s", 15.0, 60.0, open="dht")[0]
+    assert f"\N{LESS-THAN OR EQUAL TO} 0.25 {TIMES}" in beside("partition", "healed_s", 60.0, 15.0, open="skvaller")[0]
+    assert "> 60.00 s with both" in beside("partition", "healed_s", 60.0, 60.0, one="dht", other="skvaller")[0]
+    grows, ended = (beside("partition", "healed_s", 15.0, 60.0, **it)[1] for it in ({"open": "dht"}, {}))
+    assert grows.count(OURS) == ended.count(OURS) + 1, "an arrow"
