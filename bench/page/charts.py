@@ -16,6 +16,13 @@ _AGAINST_NODES: Final = (("fanout", "ratio"), ("fanout", "upstream"), ("fanout",
 _BY_MODE: Final = (("fanout", "ratio"), ("fanout", "upstream"))
 """What is drawn mode by mode at the size that is asked for."""
 
+_AXES: Final[Mapping[str, str]] = {
+    "ratio": "time of the last node, times of one download",
+    "upstream": "sent by the registry, images",
+    "cpu_s_per_gib": "CPU of what stands between, s for each GiB",
+}
+"""Quantity and unit at the axis, by figure; each that is drawn of the lab has a row."""
+
 _FAULTS: Final = ("kill", "vanish", "dark", "partition", "churn", "slow", "lonely")
 _ALIKE: Final = ("image", "layers", "link", "upstream", "client", "loss", "congestion")
 """Settings that the points of a line have in common."""
@@ -109,7 +116,7 @@ def _by_mode(answer: Answer) -> Plot | None:
         if (found := answer.get(mode)) is not None
     ]
     title = f"{answer.question.words} {answer.trial.where}"
-    return bars(f"{answer.trial.scenario}-{answer.question.key}", title, answer.question.short, rows)
+    return bars(f"{answer.trial.scenario}-{answer.question.key}", title, _AXES[answer.question.key], rows)
 
 
 def _against_nodes(figures: Figures) -> Iterator[Plot | None]:
@@ -124,8 +131,7 @@ def _against_nodes(figures: Figures) -> Iterator[Plot | None]:
             ]
             where = trials[0].where.partition(", ")[2]
             title = f"{scenario}: {metric.words}, against the number of nodes; {where}"
-            label = f"{metric.words.split(',')[0]}{f', {metric.unit}' if metric.unit else ''}"
-            yield lines(f"{scenario}-{key}-{number}", title, ("nodes", label), series)
+            yield lines(f"{scenario}-{key}-{number}", title, ("nodes", _AXES[key]), series)
 
 
 def _alike(trials: Sequence[Trial]) -> list[list[Trial]]:
@@ -149,7 +155,7 @@ def _after_faults(figures: Figures) -> Iterator[Plot | None]:
         if len(rows) > 1:
             where = trials[0].where.partition(", ")[2]
             title = f"{scenario}: {METRICS['ratio'].words}; {where}"
-            yield bars(f"{scenario}-ratio", title, "times of one download", rows[: 2 * _SERIES_MOST])
+            yield bars(f"{scenario}-ratio", title, _AXES["ratio"], rows[: 2 * _SERIES_MOST])
 
 
 def _by_size(results: Mapping[str, Result]) -> Iterator[Plot | None]:

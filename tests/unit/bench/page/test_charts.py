@@ -15,7 +15,7 @@ OURS, DHT, EVEN = (f"fill: var(--{name})" for name in ("series-0", "series-2", "
 def lab(scenario: str, key: str, figures: Mapping[str, Sequence[float]], **settings: object) -> Result:
     """A file of the lab with one figure, by mode."""
     runs = [Run(mode, number, {key: it}) for mode, found in figures.items() for number, it in enumerate(found)]
-    return Result(f"lab {scenario}", runs=runs, settings={"nodes": 5, **settings})
+    return Result(f"lab {scenario}", runs=runs, settings={"nodes": 5} | settings)
 
 
 def drawn(*results: Result) -> dict[str, Plot]:
@@ -69,3 +69,14 @@ def test_what_was_still_growing_is_marked() -> None:
     assert "> 60.00 s with both" in beside("partition", "healed_s", 60.0, 60.0, one="dht", other="skvaller")[0]
     grows, ended = (beside("partition", "healed_s", 15.0, 60.0, **it)[1] for it in ({"open": "dht"}, {}))
     assert grows.count(OURS) == ended.count(OURS) + 1, "an arrow"
+
+
+def test_axes_of_the_lab_have_quantity_and_unit() -> None:
+    figures = {"skvaller": [1.0], "dht": [2.0]}
+    wanted = {"ratio": "times of one download", "upstream": "images", "cpu_s_per_gib": "s for each GiB"}
+    for key, unit in wanted.items():
+        plots = drawn(*(lab("fanout", key, figures, nodes=nodes) for nodes in (2, 5)))
+        found = [plot for name, plot in plots.items() if name.startswith(f"fanout-{key}")]
+        assert found
+        for plot in found:
+            assert any(text.endswith(f", {unit}") for text in texts(plot)), plot.name
