@@ -122,7 +122,7 @@ def _by_mode(answer: Answer) -> Plot | None:
 def _against_nodes(figures: Figures) -> Iterator[Plot | None]:
     for scenario, key in _AGAINST_NODES:
         metric = METRICS[key]
-        for number, trials in enumerate(_alike(figures.lab(scenario))):
+        for number, trials in enumerate(_alike(figures.lab(scenario), sizes=_SIZES_LEAST)):
             modes = ordered(dict.fromkeys(mode for trial in trials for mode in trial.modes))
             series = [
                 Series(mode_words(mode), colour(mode), points)
@@ -134,28 +134,29 @@ def _against_nodes(figures: Figures) -> Iterator[Plot | None]:
             yield lines(f"{scenario}-{key}-{number}", title, ("nodes", _AXES[key]), series)
 
 
-def _alike(trials: Sequence[Trial]) -> list[list[Trial]]:
-    """Those that differ in nothing but the number of nodes, where there are enough of them to make a line."""
+def _alike(trials: Sequence[Trial], *, sizes: int) -> list[list[Trial]]:
+    """Those that differ in nothing but the number of nodes, where there are as many sizes."""
     groups: dict[tuple[Any, ...], list[Trial]] = {}
     for trial in trials:
         key = tuple(f"{trial.settings.get(name)}" for name in _ALIKE)
         groups.setdefault(key, []).append(trial)
-    return [group for group in groups.values() if len({trial.nodes for trial in group}) >= _SIZES_LEAST]
+    return [group for group in groups.values() if len({trial.nodes for trial in group}) >= sizes]
 
 
 def _after_faults(figures: Figures) -> Iterator[Plot | None]:
     for scenario in _FAULTS:
-        trials = [trial for trial in figures.lab(scenario) if any("ratio" in found for found in trial.modes.values())]
-        rows = [
-            Bar(f"{trial.nodes} nodes, {mode_words(mode)}", colour(mode), found, found.shown(".2f"))
-            for trial in trials
-            for mode in ordered(trial.modes)
-            if (found := trial.get(mode, "ratio")) is not None
-        ]
-        if len(rows) > 1:
-            where = trials[0].where.partition(", ")[2]
-            title = f"{scenario}: {METRICS['ratio'].words}; {where}"
-            yield bars(f"{scenario}-ratio", title, _AXES["ratio"], rows[: 2 * _SERIES_MOST])
+        measured = [it for it in figures.lab(scenario) if any("ratio" in found for found in it.modes.values())]
+        for number, trials in enumerate(_alike(measured, sizes=1)):
+            rows = [
+                Bar(f"{trial.nodes} nodes, {mode_words(mode)}", colour(mode), found, found.shown(".2f"))
+                for trial in trials
+                for mode in ordered(trial.modes)
+                if (found := trial.get(mode, "ratio")) is not None
+            ]
+            if len(rows) > 1:
+                where = trials[0].where.partition(", ")[2]
+                title = f"{scenario}: {METRICS['ratio'].words}; {where}"
+                yield bars(f"{scenario}-ratio-{number}", title, _AXES["ratio"], rows[: 2 * _SERIES_MOST])
 
 
 def _by_size(results: Mapping[str, Result]) -> Iterator[Plot | None]:

@@ -71,6 +71,22 @@ def test_what_was_still_growing_is_marked() -> None:
     assert grows.count(OURS) == ended.count(OURS) + 1, "an arrow"
 
 
+def test_unlike_settings_are_in_plots_of_their_own() -> None:
+    figures = {"skvaller": [1.0], "dht": [2.0]}
+    plots = drawn(*(lab("lonely", "ratio", figures, link=mbit * 1_000_000) for mbit in (25, 100)))
+    found = [plot for name, plot in plots.items() if name.startswith("lonely")]
+    assert sorted(mbit for plot in found for mbit in re.findall(r"links (\d+) Mbit/s", plot.title)) == ["100", "25"]
+    for plot in found:
+        assert texts(plot).count("5 nodes, gossip") == 1
+
+
+def test_like_settings_of_several_sizes_are_in_one_plot() -> None:
+    figures = {"skvaller": [1.0], "dht": [2.0]}
+    plots = drawn(*(lab("kill", "ratio", figures, nodes=nodes) for nodes in (3, 5)))
+    (found,) = (plot for name, plot in plots.items() if name.startswith("kill"))
+    assert {"3 nodes, DHT", "5 nodes, DHT"} <= set(texts(found))
+
+
 def test_axes_of_the_lab_have_quantity_and_unit() -> None:
     figures = {"skvaller": [1.0], "dht": [2.0]}
     wanted = {"ratio": "times of one download", "upstream": "images", "cpu_s_per_gib": "s for each GiB"}
