@@ -40,6 +40,9 @@ _SIZES_MOST: Final = 40
 _NUMBERS_MOST: Final = 8
 """How many numbers the axis of figures has at most; more than that are not read."""
 
+_COLUMNS_MOST: Final = 3
+"""How many columns a legend has at most: more are read as one line of text."""
+
 _GAP_PX: Final = 5.0
 """What is free between two numbers of an axis at least, pixels at 100 to the inch: about the width of a digit."""
 
@@ -161,9 +164,7 @@ def lines(
     axes.set_xlabel(labels[0] + _LOG * log_x)
     axes.set_title(labels[1] + _LOG * log_y)
     axes.grid(axis="y")
-    figure.legend(
-        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(3, len(series)), frameon=False
-    )
+    _name(figure, axes)
     _number(figure, axes.yaxis, log=log_y)
     _number_sizes(figure, axes, at)
     return Plot(name, title, _svg(figure, name))
@@ -184,6 +185,17 @@ def _line(axes: Axes, line: Series) -> None:
         capsize=2.5,
         label=line.name,
     )
+
+
+def _name(figure: Figure, axes: Axes) -> None:
+    """A legend below, in as many columns as have room."""
+    marks, names = axes.get_legend_handles_labels()
+    for columns in range(min(_COLUMNS_MOST, len(names)), 0, -1):
+        legend = figure.legend(marks, names, loc="outside lower center", ncols=columns)
+        _lay_out(figure)
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 @mpl.rc_context(_STYLE)

@@ -67,6 +67,16 @@ def assert_apart(numbers: list[tuple[float, str]]) -> None:
         assert right - left > DIGIT_PX * (len(one) + len(other)) / 2, f"{one} {other}"
 
 
+def test_long_names_of_lines_stay_within_the_picture() -> None:
+    names = [f"{number} is the name of a line that says much" for number in range(3)]
+    plot = lines("a", "", ("nodes", "s"), [Series(name, 0, [(1.0, Spread([2.0]))]) for name in names])
+    assert plot is not None
+    (width,) = re.findall(r'viewBox="0 0 ([\d.]+)', plot.svg)
+    for name in names:
+        (left,) = re.findall(rf' x="([-\d.]+)"[^>]*>{name}', plot.svg)
+        assert 0 < float(left) < float(width) - 4.0 * len(name)
+
+
 def test_the_least_and_the_most_nodes_are_always_written() -> None:
     numbers = below(of_lines(*((float(x), 1.0) for x in range(100, 200))))
     assert [text for _, text in numbers][:: len(numbers) - 1] == ["100", "199"]
