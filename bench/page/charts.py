@@ -1,6 +1,7 @@
 """The plots of the page, as far as there are figures for them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..report import OURS
@@ -30,14 +31,11 @@ _ALIKE: Final = ("image", "layers", "link", "upstream", "client", "loss", "conge
 _SIZES_LEAST: Final = 2
 """How many sizes make a line."""
 
-_SIZES_LEAST_TABLE: Final = 3
-"""The same for tables of a simulation or a model."""
+_BARS_MOST: Final = 24
+"""How many bars a plot has at most; more would be higher than a screen."""
 
-_PLOTS_MOST: Final = 12
-"""How many plots are made of the tables of one file at most."""
-
-_SERIES_MOST: Final = 12
-"""How many lines, or groups of bars, a plot has at most."""
+_MODEL: Final = "model"
+"""Marks rows of a model beside simulated ones, which are for those who judge the model: they stay in the tables."""
 
 
 _SIDES: Final = {Outcome.BETTER: 1, Outcome.WORSE: -1, Outcome.EVEN: 0}
@@ -51,6 +49,157 @@ _ONCE: Final = Spread([1.0])
 
 _WHOLE_FROM: Final = 100
 """From where a ratio is written without a fraction: nobody asks for more than three digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Where the figures of a line stand, in tables of a simulation or a model whose rows are numbers of nodes.
+
+    Args:
+        line: its name. Of several columns with one name, a later one adds the sizes that the ones before have not.
+        colour: number of its colour.
+        bench: that makes the table.
+        table: how its title begins.
+        key: of the column.
+        cells: texts that a row has, by their column; others are not of this line.
+    """
+
+    line: str
+    colour: int
+    bench: str
+    table: str
+    key: str
+    cells: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """A plot against the number of nodes, of tables of a simulation or a model.
+
+    Args:
+        name: for a file.
+        title: what it shows.
+        label: of the axis: quantity and unit.
+        columns: its lines.
+    """
+
+    name: str
+    title: str
+    label: str
+    columns: Sequence[Column]
+
+
+_SIM: Final = "gossip-sim"
+_SCALE: Final = "scale"
+_LOOKUPS: Final = "A Kademlia"
+_TIMES_OF_IDEAL: Final = "time of the last node, times of the ideal one (R)"
+_HOMES: Final = {"wave": "at once", "kind": "homes"}
+_NO_HOMES: Final = {"wave": "at once", "kind": "DHT, no homes"}
+
+CURVES: Final = (
+    Curves(
+        "dead-named",
+        "A node dies: how long until all others believe so (gossip, simulated), or until its records have expired (a "
+        "DHT, by how long they last)",
+        "time after its death, seconds",
+        (
+            Column("gossip", 0, _SIM, "A killed node", "lan"),
+            Column("gossip", 0, _SCALE, "How soon others know", "detect"),
+            Column("gossip, fast timings", 1, _SIM, "A killed node", "fast"),
+            Column("DHT", 2, _SCALE, "How soon others know", "stale"),
+        ),
+    ),
+    Curves(
+        "new-known",
+        "New content, or a new member: how long until others know of it by gossip, simulated",
+        "until others know, seconds",
+        (
+            Column("content, half of the others", 0, _SIM, "A key or a join", "p50"),
+            Column("content, all", 1, _SIM, "A key or a join", "all"),
+            Column("content, all, 10 % of packets lost", 7, _SIM, "A key or a join", "lossy"),
+            Column("member, all", 4, _SIM, "A key or a join", "join"),
+            Column("member, all", 4, _SCALE, "How soon others know", "join"),
+        ),
+    ),
+    Curves(
+        "sent-idle",
+        "What a node sends while nobody pulls: gossip simulated, a DHT by formula for as many keys as its table says",
+        "sent, bytes a second",
+        (
+            Column("gossip", 0, _SIM, "What a node sends", "bytes"),
+            Column("gossip", 0, _SCALE, "What a node pays for gossip", "idle"),
+            Column("DHT", 2, _SCALE, "What a node pays for a DHT", "dht_idle"),
+        ),
+    ),
+    Curves(
+        "sent-wave",
+        "What a node sends to tell what it holds, while all pull an image of 12 blobs in a minute: gossip simulated, a "
+        "DHT by formula",
+        "sent, bytes a second",
+        (
+            Column("gossip", 0, _SIM, "What a node sends", "wave"),
+            Column("gossip", 0, _SCALE, "What a node pays for gossip", "wave"),
+            Column("DHT, beside what it sends idle", 2, _SCALE, "What a node pays for a DHT", "dht_wave"),
+        ),
+    ),
+    Curves(
+        "sent-packets",
+        "Packets that a node sends for gossip, simulated",
+        "sent, packets a second",
+        (
+            Column("while nobody pulls", 0, _SIM, "What a node sends", "packets"),
+            Column("while nobody pulls", 0, _SCALE, "What a node pays for gossip", "packets"),
+            Column("all pull within a minute", 1, _SIM, "What a node sends", "wave packets"),
+            Column("all pull within a minute", 1, _SCALE, "What a node pays for gossip", "wave_packets"),
+        ),
+    ),
+    Curves(
+        "model-ratio",
+        "All pull a new image at once, by a model of the network: when has the last one got it?",
+        _TIMES_OF_IDEAL,
+        (
+            Column("gossip", 0, _SCALE, "Waves of pulls", "ratio", _HOMES),
+            Column("DHT", 2, _SCALE, "Waves of pulls", "ratio", _NO_HOMES),
+        ),
+    ),
+    Curves(
+        "model-upstream",
+        "All pull a new image at once, by a model of the network: what does the registry send?",
+        "sent by the registry, images",
+        (
+            Column("gossip", 0, _SCALE, "Waves of pulls", "upstream", _HOMES),
+            Column("DHT", 2, _SCALE, "Waves of pulls", "upstream", _NO_HOMES),
+        ),
+    ),
+    Curves(
+        "model-images",
+        "All pull a new image at once by gossip, by a model of the network: a small image has fewer pieces to pass on "
+        "than there are nodes",
+        _TIMES_OF_IDEAL,
+        tuple(
+            Column(image, at, _SCALE, "R of homes", image) for at, image in enumerate(("10MB-4", "100MB-4", "1GB-4"))
+        ),
+    ),
+    Curves(
+        "kademlia-requests",
+        "A lookup in a DHT, simulated: requests to other nodes. Gossip needs none",
+        "requests for one lookup",
+        (
+            Column("what nobody has", 2, _SCALE, _LOOKUPS, "requests"),
+            Column("what another node has", 3, _SCALE, _LOOKUPS, "hit_requests"),
+        ),
+    ),
+    Curves(
+        "kademlia-rounds",
+        "A lookup in a DHT, simulated: how often it waits for answers of other nodes. Gossip waits for none",
+        "waits for one lookup, round trips",
+        (
+            Column("what nobody has", 2, _SCALE, _LOOKUPS, "rounds"),
+            Column("what another node has", 3, _SCALE, _LOOKUPS, "hit_rounds"),
+        ),
+    ),
+)
+"""What is drawn of the tables of the simulation and of the model: what helps to choose; all else is in tables."""
 
 
 def colour(mode: str) -> int:
@@ -67,7 +216,7 @@ def draw(
     found += [_by_mode(answer) for answer in answers if (answer.trial.scenario, answer.question.key) in _BY_MODE]
     found += _against_nodes(figures)
     found += _after_faults(figures)
-    found += _by_size(results)
+    found += [_by_size(results, curves) for curves in CURVES]
     return [plot for plot in found if plot is not None]
 
 
@@ -156,38 +305,28 @@ def _after_faults(figures: Figures) -> Iterator[Plot | None]:
             if len(rows) > 1:
                 where = trials[0].where.partition(", ")[2]
                 title = f"{scenario}: {METRICS['ratio'].words}; {where}"
-                yield bars(f"{scenario}-ratio-{number}", title, _AXES["ratio"], rows[: 2 * _SERIES_MOST])
+                yield bars(f"{scenario}-ratio-{number}", title, _AXES["ratio"], rows[:_BARS_MOST])
 
 
-def _by_size(results: Mapping[str, Result]) -> Iterator[Plot | None]:
-    """Tables of the simulation and of the model whose rows are numbers of nodes: a plot for each column of numbers."""
-    for name, result in results.items():
-        if result.scenario is None:
-            plots = [plot for number, sheet in enumerate(result.tables) for plot in _columns(f"{name}-{number}", sheet)]
-            yield from plots[:_PLOTS_MOST]
+def _by_size(results: Mapping[str, Result], curves: Curves) -> Plot | None:
+    found: dict[str, tuple[int, dict[float, Spread]]] = {}
+    for column in curves.columns:
+        _, points = found.setdefault(column.line, (column.colour, {}))
+        for sheet in (sheet for it in results.values() if it.bench == column.bench for sheet in it.tables):
+            for x, figure in _points(sheet, column):
+                points.setdefault(x, figure)
+    series = [
+        Series(line, hue, list(points.items())) for line, (hue, points) in found.items() if len(points) >= _SIZES_LEAST
+    ]
+    return lines(curves.name, curves.title, ("nodes", curves.label), series, log=True)
 
 
-def _columns(name: str, sheet: Sheet) -> Iterator[Plot]:
-    headings = sheet.headings
-    if next(iter(headings.values()), None) != "nodes":
+def _points(sheet: Sheet, column: Column) -> Iterator[tuple[float, Spread]]:
+    size, heading = next(iter(sheet.headings.items()), ("", ""))
+    if heading != "nodes" or not sheet.title.startswith(column.table):
         return
-    size, *columns = headings
-    texts = [key for key in columns if any(isinstance(row.get(key), str) for row in sheet.rows)]
-    for number, key in enumerate(columns):
-        if key in texts:
-            continue
-        points: dict[str, list[tuple[float, Spread]]] = {}
-        for row in sheet.rows:
-            x, found = spread(row.get(size)), spread(row.get(key))
-            if x is not None and found is not None:
-                label = ", ".join(f"{row.get(text)}" for text in texts if row.get(text) is not None)
-                points.setdefault(label, []).append((x.median, found))
-        series = [
-            Series(label, colour, line)
-            for colour, (label, line) in enumerate(points.items())
-            if len({x for x, _ in line}) >= _SIZES_LEAST_TABLE
-        ]
-        title = f"{sheet.name}: {headings[key]}"
-        plot = lines(f"{name}-{number}", title, ("nodes", headings[key]), series[:_SERIES_MOST], log=True)
-        if plot is not None:
-            yield plot
+    for row in sheet.rows:
+        at, found = spread(row.get(size)), spread(row.get(column.key))
+        like = all(row.get(key) == text for key, text in column.cells.items())
+        if at is not None and found is not None and like and row.get("by") != _MODEL:
+            yield at.median, found

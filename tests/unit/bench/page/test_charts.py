@@ -4,10 +4,24 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 
+import pytest
+
+from bench.gossip import tables as of_gossip
+from bench.gossip.crowd import Traffic, Verdicts
+from bench.gossip.results import Calm, Grown, Modelled, Spread
+from bench.gossip.results import Found as Simulated
 from bench.page.build import Page
+from bench.page.charts import CURVES, Curves
 from bench.page.plots import Plot
-from bench.page.results import Result, Run
+from bench.page.results import Result, Run, read_folder
 from bench.page.words import TIMES
+from bench.report import Report, Samples
+from bench.scale import tables as of_scale
+from bench.scale.flat import Flat
+from bench.scale.found import Found as Scaled
+from bench.scale.kademlia import walk
+from bench.scale.pulls import IMAGES, Case, Results, cases, pull
+from bench.scale.world import WAVES
 
 OURS, DHT, EVEN = (f"fill: var(--{name})" for name in ("series-0", "series-2", "even"))
 
@@ -96,3 +110,45 @@ def test_axes_of_the_lab_have_quantity_and_unit() -> None:
         assert found
         for plot in found:
             assert any(text.endswith(f", {unit}") for text in texts(plot)), plot.name
+
+
+def simulated(size: int) -> Calm:
+    seen = Spread([[0.1, 0.2]])
+    sent, wave = Traffic(200.0 + size, 10.0, 2.0), Traffic(100.0 * size, 10.0, 1.0 * size)
+    return Calm(sent, 0.001, 3000 * size, seen, seen, Samples([0.3]), wave, 0.0001 * size, Samples([9.0]))
+
+
+@pytest.fixture(scope="module")
+def of_tables(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Plot]:
+    """Of the tables that the simulation and the model write."""
+    folder, sizes = tmp_path_factory.mktemp("tables"), [2, 5]
+    calm = {size: simulated(size) for size in (10, 40, 100)}
+    modelled = [Modelled(size, Spread([[7.0]]), 0, {"lan": Samples([7.0])}) for size in (100, 250)]
+    grown = [Grown(size, it, Verdicts(0, 0, 1, 1.0), Samples([3.0])) for size, it in calm.items()]
+    Report("gossip-sim", of_gossip.tables(Simulated(grown, modelled, [], "")), []).write(folder / "sim.json")
+    pulls = {case: pull(case) for case in cases(sizes, quick=True)}
+    pulls |= {case: pull(case) for case in (Case(size, "homes", WAVES[0], image) for size in sizes for image in IMAGES)}
+    walked = {size: walk(size, 5) for size in sizes}
+    of_scale.report(Scaled(sizes, 2, 0.2, calm, {}, walked, Results(pulls), [], Flat(calm, 2))).write(
+        folder / "scale.json"
+    )
+    return {plot.name: plot for plot in Page.of(read_folder(folder)).plots}
+
+
+@pytest.mark.parametrize("curves", CURVES, ids=lambda it: it.name)
+def test_each_plot_of_tables_has_its_lines_and_says_quantity_and_unit(
+    of_tables: Mapping[str, Plot], curves: Curves
+) -> None:
+    found = texts(of_tables[curves.name])
+    assert {column.line for column in curves.columns} <= set(found)
+    assert {curves.label, f"{curves.label} (logarithmic)"} & set(found)
+
+
+def test_of_tables_nothing_else_is_drawn(of_tables: Mapping[str, Plot]) -> None:
+    assert set(of_tables) == {curves.name for curves in CURVES}
+    assert len({plot.title for plot in of_tables.values()}) == len(CURVES)
+
+
+def test_rows_of_a_model_beside_simulated_ones_are_not_drawn(of_tables: Mapping[str, Plot]) -> None:
+    assert "250" not in texts(of_tables["dead-named"])
+    assert "100" in texts(of_tables["dead-named"])
