@@ -48,11 +48,13 @@ class Claim:
         id: a short name that stays.
         sentence: as README has it.
         rules: all of them must hold, each wherever it was measured.
+        long: whether only the long suite measures it.
     """
 
     id: str
     sentence: str
     rules: Sequence[Rule]
+    long: bool = False
 
     def findings(self, figures: Figures) -> list[Finding]:
         """All figures that bear on it."""

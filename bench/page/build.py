@@ -99,17 +99,31 @@ class Page:
     @property
     def missed(self) -> Sequence[tuple[str, Goal]]:
         """Goals of the benches that were missed, by file."""
-        return [(name, goal) for name, result in self.results.items() for goal in result.goals if not goal.reached]
+        return [(name, goal) for name, goal in self._goals if not goal.reached]
 
     @property
     def reached(self) -> int:
         """How many goals were reached."""
-        return sum(goal.reached for result in self.results.values() for goal in result.goals)
+        return sum(goal.reached for _, goal in self._goals)
+
+    @property
+    def _goals(self) -> Sequence[tuple[str, Goal]]:
+        """Those of all steps that did not fail, by file."""
+        return [(name, goal) for name, it in self.results.items() if name not in self.failed for goal in it.goals]
 
     @property
     def claims(self) -> Sequence[tuple[Claim, Verdict]]:
         """Each claim of README with what the figures say of it."""
         return [(claim, claim.verdict(self.figures)) for claim in CLAIMS]
+
+    def why(self, claim: Claim, verdict: Verdict) -> str:
+        """Why nothing was measured of a claim, where the size of the suite is why; else empty."""
+        return ": `--long` alone does" if claim.long and verdict is Verdict.UNKNOWN else ""
+
+    @property
+    def has_variant(self) -> bool:
+        """Whether the exact directory was measured beside gossip."""
+        return any(it.rival == EXACT for it in self.standings)
 
     @property
     def machines(self) -> Sequence[Mapping[str, Any]]:

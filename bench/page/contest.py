@@ -7,10 +7,14 @@ from typing import Final
 
 from ..report import OURS
 from .figures import Figures, Spread, Trial
-from .words import METRICS, QUESTIONS, Metric, Question, named, ordered
+from .words import IN_PYTHON, METRICS, QUESTIONS, Metric, Question, named, ordered
 
 ASKED_NODES: Final = 5
 """The size of cluster that the first screen answers for."""
+
+
+_TIMES_SHOWN: Final = 1000
+"""From where on nobody says how many times a figure another one is."""
 
 
 class Outcome(Enum):
@@ -27,17 +31,27 @@ class Duel:
 
     Args:
         trial: where it was measured.
-        metric: what it is.
+        key: of the figure.
         rival: the mode beside ours.
         ours: our figure.
         theirs: the other's.
     """
 
     trial: Trial
-    metric: Metric
+    key: str
     rival: str
     ours: Spread
     theirs: Spread
+
+    @property
+    def metric(self) -> Metric:
+        """What the figure is."""
+        return METRICS[self.key]
+
+    @property
+    def counts(self) -> bool:
+        """Whether it tells of a DHT, and not of the library in Python that one of ours is made of."""
+        return not (self.metric.of_library and self.rival in IN_PYTHON)
 
     @property
     def outcome(self) -> Outcome:
@@ -51,6 +65,24 @@ class Duel:
         """How many times the better figure the worse one is; None where one is nothing."""
         small, large = sorted((self.ours.median, self.theirs.median))
         return large / small if small > 0 else None
+
+    @property
+    def apart(self) -> str:
+        """The same in words, "more than" where the worse one is open; empty where nothing is to be said."""
+        if self.times is None or self.times >= _TIMES_SHOWN or self.outcome is Outcome.EVEN:
+            return ""
+        is_open = self.ours.is_open or self.theirs.is_open
+        return f"{'more than ' * is_open}{self.times:.3g} times as much"
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What else is to be known of the two: pulls that failed, and whether it was one run only."""
+        failed = {
+            "gossip": self.trial.remark(OURS, self.key),
+            named(self.rival): self.trial.remark(self.rival, self.key),
+        }
+        found = [f"{words} with {who}" for who, words in failed.items() if words]
+        return [*found, *["one run"] * self.single]
 
     @property
     def single(self) -> bool:
@@ -68,6 +100,10 @@ class Answer:
     def get(self, mode: str) -> Spread | None:
         """A mode's figure."""
         return self.trial.get(mode, self.question.key)
+
+    def remark(self, mode: str) -> str:
+        """How many pulls failed, where the figure is a time of pulls; empty if none did."""
+        return self.trial.remark(mode, self.question.key)
 
     @property
     def best(self) -> list[str]:
@@ -91,16 +127,22 @@ class Tally:
     answers: Sequence[tuple[Answer, Duel]]
 
     def of(self, outcome: Outcome, *, felt: bool) -> list[tuple[Answer, Duel]]:
-        """The answers that came out so, the clearest first."""
-        found = [
-            (answer, duel) for answer, duel in self.answers if duel.outcome is outcome and answer.question.felt is felt
+        """The answers that count and came out so, in the order of the questions."""
+        return [
+            (answer, duel)
+            for answer, duel in self.answers
+            if duel.counts and duel.outcome is outcome and answer.question.felt is felt
         ]
-        return sorted(found, key=lambda it: -(it[1].times or float("inf")))
+
+    @property
+    def uncounted(self) -> list[tuple[Answer, Duel]]:
+        """The answers that tell of the library in Python, and count for nobody."""
+        return [(answer, duel) for answer, duel in self.answers if not duel.counts]
 
     @property
     def choice(self) -> Outcome | None:
         """Which of both answers more of what is felt better; None if nothing that is felt was measured."""
-        if not any(answer.question.felt for answer, _ in self.answers):
+        if not any(answer.question.felt and duel.counts for answer, duel in self.answers):
             return None
         won, lost = (len(self.of(outcome, felt=True)) for outcome in (Outcome.BETTER, Outcome.WORSE))
         if won == lost:
@@ -159,7 +201,7 @@ class Standing:
 def duel(trial: Trial, key: str, rival: str) -> Duel | None:
     """Ours beside another in one figure, if both were measured."""
     ours, theirs = trial.get(OURS, key), trial.get(rival, key)
-    return Duel(trial, METRICS[key], rival, ours, theirs) if ours is not None and theirs is not None else None
+    return Duel(trial, key, rival, ours, theirs) if ours is not None and theirs is not None else None
 
 
 def duels(figures: Figures) -> Iterator[Duel]:
@@ -183,13 +225,13 @@ def standings(figures: Figures) -> list[Standing]:
 
 def answers(figures: Figures) -> list[Answer]:
     """The questions that were measured, each at the nearest size to what is asked for that has modes to compare."""
-    found = []
+    found, link = [], figures.usual_link
     for question in QUESTIONS:
         trials = [
             it for it in figures.lab(question.scenario) if any(question.key in mode for mode in it.modes.values())
         ]
         if trials:
-            found.append(Answer(question, min(trials, key=lambda trial: _distance(trial, question.key))))
+            found.append(Answer(question, min(trials, key=lambda trial: _distance(trial, question.key, link))))
     return found
 
 
@@ -207,11 +249,16 @@ def _compared(figures: Figures, question: Question, rival: str) -> tuple[Answer,
     both = [(trial, it) for trial in figures.lab(question.scenario) if (it := duel(trial, question.key, rival))]
     if not both:
         return None
-    trial, found = min(both, key=lambda pair: _distance(pair[0], question.key))
+    link = figures.usual_link
+    trial, found = min(both, key=lambda pair: _distance(pair[0], question.key, link))
     return Answer(question, trial), found
 
 
-def _distance(trial: Trial, key: str) -> tuple[bool, int, int, int, str]:
-    """Something to compare, the nearest size, most modes, and the largest image: the start of a pull blurs it least."""
+def _distance(trial: Trial, key: str, link: int | None) -> tuple[bool, int, bool, int, int, str]:
+    """Something to compare, the nearest size, the link of most trials, most modes, and the largest image.
+
+    The start of a pull blurs a large image least.
+    """
     modes = sum(key in figures for figures in trial.modes.values())
-    return modes < 2, abs(trial.nodes - ASKED_NODES), -modes, -trial.image_bytes, trial.name
+    other_link = trial.number("link") != link
+    return modes < 2, abs(trial.nodes - ASKED_NODES), other_link, -modes, -trial.image_bytes, trial.name

@@ -30,6 +30,12 @@ _AT_LEAST: Final = "_at_least"
 """Ends the name of the figure that says that another one was still growing when nobody looked any more."""
 
 
+_FAILED: Final = "pulls_failed"
+_PULLS: Final = "pulls_counted"
+_OF_PULLS: Final = ("ratio", "late_ratio", "after_fault_s")
+"""Figures of a run that failed pulls make a bound."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spread:
     """What was measured of one thing in all repeats; never empty.
@@ -63,10 +69,10 @@ class Spread:
         return self.high - self.low
 
     def shown(self, spec: str) -> str:
-        """Median and range."""
+        """Median and range; of an open figure, what its median is more than."""
         median, low, high = (shown(value, spec) for value in (self.median, self.low, self.high))
         if self.is_open:
-            return f"> {high}"
+            return f"> {median}"
         return median if low == high else f"{median} ({low} to {high})"
 
     def is_below(self, other: "Spread") -> bool:
@@ -146,6 +152,13 @@ class Trial:
         """A figure of one mode, if it was measured."""
         return self.modes.get(mode, {}).get(key)
 
+    def remark(self, mode: str, key: str) -> str:
+        """Beside the time of pulls: how many of them failed, in all runs of a mode; empty if none did."""
+        failed, counted = self.get(mode, _FAILED), self.get(mode, _PULLS)
+        if key not in _OF_PULLS or failed is None or counted is None or not sum(failed.values):
+            return ""
+        return f"{sum(failed.values):.0f} of {sum(counted.values):.0f} pulls failed"
+
     @property
     def where(self) -> str:
         """Its setting in words."""
@@ -155,7 +168,7 @@ class Trial:
             parts.append(name)
         elif self.image_bytes and self.scenario not in _WITHOUT_IMAGE:
             parts.append(f"{self.image_bytes / 2**20:.4g} MiB in {self.number('layers') or 1} layers")
-        for key, words in (("link", "links"), ("upstream", "upstream's")):
+        for key, words in (("link", "links"), ("upstream", "the registry's")):
             if (bits := self.number(key)) is not None:
                 parts.append(f"{words} {bits / 1e6:.4g} Mbit/s")
         if loss := self.settings.get("loss"):
@@ -163,7 +176,7 @@ class Trial:
         if (congestion := self.settings.get("congestion", _USUAL)) != _USUAL:
             parts.append(f"TCP with {congestion}")
         if self.settings.get("client") == "ctr":
-            parts.append("by containerd's ctr")
+            parts.append("pulled by containerd")
         return ", ".join(parts)
 
 
@@ -184,6 +197,20 @@ class Figures:
     def modes(self) -> list[str]:
         """All modes of the lab, in the order in which they come."""
         return list(dict.fromkeys(mode for trial in self.trials for mode in trial.modes))
+
+    @property
+    def usual_link(self) -> int | None:
+        """The link of the hosts in most trials, bits per second; of several the thinnest."""
+        links = [link for trial in self.trials if (link := trial.number("link")) is not None]
+        return max(sorted(set(links)), key=links.count, default=None)
+
+    @property
+    def repeats(self) -> list[int]:
+        """How often modes were run, the least first."""
+        times = {
+            max(map(_times, figures.values())) for trial in self.trials for figures in trial.modes.values() if figures
+        }
+        return sorted(times)
 
     def lab(self, scenario: str, **settings: Any) -> list[Trial]:
         """The trials of a scenario with these settings, those with fewer nodes first."""
@@ -217,6 +244,10 @@ class Figures:
                     for key, cell in row.items():
                         if isinstance(cell, Figure) and (measured := spread(cell)) is not None:
                             yield Named(name, what, sheet.headings.get(key, key), is_lab=False, found=measured)
+
+
+def _times(figure: Spread) -> int:
+    return len(figure.values)
 
 
 def labels(sheet: Sheet) -> list[str]:

@@ -46,6 +46,11 @@ class Sheet(msgspec.Struct, frozen=True):
         return self.title.partition("\n")[0]
 
     @property
+    def rest(self) -> str:
+        """What follows the first line of its title, on one line; empty if nothing does."""
+        return " ".join(self.title.partition("\n")[2].split())
+
+    @property
     def headings(self) -> dict[str, str]:
         """Heading by key; of a file without headings, the keys themselves."""
         keys = dict.fromkeys(key for row in self.rows for key in row)

@@ -14,13 +14,16 @@ from .charts import colour
 from .contest import ASKED_NODES, Outcome
 from .figures import CLEAR_SHARE, CLEAR_SHARE_ONCE
 from .plots import standalone
-from .results import Cell, Sheet, numbers, shown
+from .results import Cell, Goal, Sheet, numbers, shown
 from .results import Figure as Measured
-from .words import MODES, WHO, mode_words, named, ordered
+from .sentences import caveats, counts, guide, reasons, scenarios
+from .words import MODES, OF_LIBRARY, WHO, mode_words, named, ordered
 
 _FOLDER: Final = Path(__file__).parent
 _COLOURS_CSS: Final = _FOLDER / "colours.css"
 _CELL_CHARACTERS_MAX: Final = 300
+
+_NO_DIFFERENCE: Final = "No figure made a clear difference between Bloom filters and an exact directory."
 
 _APART_SHOWN: Final = 12
 """How many figures the page names in which two runs do not agree, those of the lab first; the JSON has all."""
@@ -68,7 +71,14 @@ def _environment() -> Environment:
         "ONCE_PERCENT": round(100 * CLEAR_SHARE_ONCE),
         "MODES": MODES,
         "WHO": WHO,
+        "OF_LIBRARY": OF_LIBRARY,
+        "NO_DIFFERENCE": _NO_DIFFERENCE,
         "Outcome": Outcome,
+        "reasons_of": reasons,
+        "counts": counts,
+        "caveats": caveats,
+        "guide": guide,
+        "scenarios": scenarios,
         "ordered": ordered,
         "colour_of": colour,
     }
@@ -76,6 +86,7 @@ def _environment() -> Environment:
         "mode": mode_words,
         "mode_the": named,
         "cell": _cell,
+        "goal": _goal,
         "duration": duration,
         "markdown": _markdown,
         "fact": _fact,
@@ -99,6 +110,12 @@ def _cell(cell: Cell, sheet: Sheet, key: str) -> str:
             return median if low == high == median or not values else f"{median} ({low} to {high})"
         case _:
             return shown(cell, spec)
+
+
+def _goal(goal: Goal) -> str:
+    """What was found instead of what a goal allows."""
+    found, limit = (shown(value, ".4g") if value is not None else "no number" for value in (goal.found, goal.limit))
+    return f"{found} instead of {'at most' if goal.most else 'at least'} {limit}"
 
 
 def _fact(key: str, value: str | float | None) -> str:

@@ -54,7 +54,7 @@ def test_what_differs_is_named_in_words_with_both_figures_and_what_modes_are_com
     assert f"{total - 1} of {total} figures that the page compares agree, and 0 of 1 others." in done.output
     out = io.StringIO()
     found.show(Console(file=out, width=200))
-    assert "gossip: time of the last node, in downloads (R)" in out.getvalue()
+    assert "gossip: time of the last node, in times of one download (R)" in out.getvalue()
     assert re.search(r"1\.\d\d \(1\.\d\d to 1\.\d\d\)", out.getvalue())
     written = json.loads(target.read_text())
     assert (written["figures"], written["agreed"]) == (len(found.pairs), len(found.pairs) - 2)
@@ -103,7 +103,7 @@ def test_a_page_of_two_runs_has_the_samples_of_both_and_says_whether_they_agree(
     page = (one / "report.html").read_text()
     assert "Do two runs agree?" in page
     assert "Do two runs agree?" in document.read_text()
-    assert "time of the last node, in downloads (R) |" in document.read_text()
+    assert "time of the last node, in times of one download (R) |" in document.read_text()
 
 
 @pytest.mark.parametrize(("what", "value"), [("versions", {"code": "other"}), ("machine", {"cpus": 64})])

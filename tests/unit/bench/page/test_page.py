@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bench.page.build import Page
 from bench.page.contest import Outcome
 from bench.page.results import FILE_BYTES_MAX, read_folder
+from bench.page.words import QUESTIONS
 from bench.page.write import html, write_markdown
 from bench.report import BenchError, Cell, Report, Samples, Table
 from tests.unit.bench.page import canned
@@ -65,9 +66,29 @@ def only(folder: Path, report: Report) -> Page:
 def test_the_first_screen_answers_by_the_figures(page: Page) -> None:
     text = parsed(html(page)).text
     assert "Use gossip rather than a DHT." in text
-    assert "In what users feel, gossip is better in 3, worse in 0, no clear difference in 0" in text
-    speaks = text.partition("What speaks for a DHT")[2].partition("gossip beside")[0]
-    assert "CPU of agents" in speaks, "what it costs stands beside it"
+    assert "Of 3 questions that users feel, gossip is better in 3, worse in 0, even in 0." in text
+    said = text.partition("Use gossip")[2].partition("What speaks for gossip")[0]
+    assert "With gossip all nodes know each other, so they share one download: the registry sends the" in said
+    assert "With a DHT nobody knows who else pulls:" in said
+
+
+def test_the_costs_of_a_dht_in_python_count_for_nobody_and_are_shown_apart(page: Page) -> None:
+    text = parsed(html(page)).text
+    speaks, _, rest = text.partition("What speaks for a DHT")[2].partition("Not counted: 2")
+    assert "CPU of the mirrors" not in speaks
+    uncounted = rest.partition("How to read it")[0]
+    assert "CPU of the mirrors" in uncounted
+    assert "Memory of one mirror" in uncounted
+    assert "Spegel, whose DHT is in Go, costs less than gossip in 2 of 2 costs." in text
+    spegel = next(tally for tally in page.tallies if tally.rival == "spegel")
+    assert [duel.key for _, duel in spegel.of(Outcome.WORSE, felt=False)] == ["cpu_s_per_gib", "peak_mib"]
+
+
+def test_reasons_follow_each_other_as_the_questions_do(page: Page) -> None:
+    assert page.first is not None
+    won = [answer.question for answer, _ in page.first.of(Outcome.BETTER, felt=True)]
+    assert won == sorted(won, key=QUESTIONS.index)
+    assert [tally.rival for tally in page.tallies][:3] == ["dht", "spegel", "exact"]
 
 
 def test_the_same_page_says_the_contrary_of_contrary_figures(tmp_path: Path) -> None:
@@ -75,7 +96,11 @@ def test_the_same_page_says_the_contrary_of_contrary_figures(tmp_path: Path) -> 
     page = only(tmp_path, canned.lab(canned.settings(), turned))
     assert page.first is not None
     assert page.first.headline == "Use a DHT rather than gossip"
-    assert "Use a DHT rather than gossip." in parsed(html(page)).text
+    text = parsed(html(page)).text
+    assert "Use a DHT rather than gossip." in text
+    assert "Of 2 questions that users feel, a DHT is better in 2, worse in 0, even in 0." in text
+    assert "they share one download" not in text
+    assert "these figures do not show that" in text
 
 
 def test_what_differs_by_less_than_the_spread_decides_nothing(tmp_path: Path) -> None:
@@ -171,7 +196,7 @@ def test_a_commit_that_changes_nothing_that_is_measured_makes_no_other_version(t
 def test_the_json_has_the_answers_and_all_results(page: Page) -> None:
     found = json.loads(page.as_json())
     assert {answer["scenario"] for answer in found["answers"]} == {"fanout", "kill"}
-    assert found["choices"][1]["headline"] == "Use gossip rather than a DHT"
+    assert found["choices"][0]["headline"] == "Use gossip rather than a DHT"
     assert set(found["results"]) == {"fanout-2", "fanout-5", "kill-5", "serve"}
 
 
