@@ -305,3 +305,53 @@ def test_a_containerd_that_some_steps_use_is_no_other_set_of_versions_but_anothe
     assert versions["spegel"] == "0.7.4"
     found["serve"] = msgspec.structs.replace(found["serve"], versions={**found["serve"].versions, "code": "other"})
     assert len(Page.of(found).versions) == 2
+
+
+def markdown(page: Page, folder: Path) -> str:
+    write_markdown(page, folder / "document.md")
+    return (folder / "document.md").read_text()
+
+
+def test_the_page_of_documents_has_the_goals_that_were_missed_but_none_of_failed_steps(tmp_path: Path) -> None:
+    place, written = tmp_path / "results", tmp_path / "written"
+    place.mkdir()
+    written.mkdir()
+    goals = [
+        {"what": "speed", "limit": 2.0, "found": 1.5, "reached": False},
+        {"what": "size", "limit": 2.0, "found": None, "reached": False, "most": True},
+        {"what": "other", "limit": 2.0, "found": 3.0, "reached": True},
+    ]
+    (place / "good.json").write_text(json.dumps({"bench": "serve", "goals": goals}))
+    step = {"name": "relay", "arguments": [], "code": "c", "took_s": 1.0, "error": "exit status 1"}
+    (place / "broken.json").write_text(json.dumps({"bench": "relay", "goals": goals, "step": step}))
+    page = Page.of(read_folder(place))
+    assert page.reached == 1
+    text = markdown(page, written)
+    said = text.partition("## Goals")[2].partition("## Where gossip loses")[0]
+    assert "1 of 3 goals of the benches were reached. These were missed:" in said
+    assert "- good: speed: 1.5 instead of at least 2\n" in said
+    assert "- good: size: no number instead of at most 2\n" in said
+    assert "broken" not in said
+
+
+def test_the_page_of_documents_has_the_whole_title_of_a_table(tmp_path: Path) -> None:
+    table = Table("Times, and of each\nthe range", {"a": "a"}, {"a": ".1f"}, [{"a": 1.0}])
+    text = markdown(only(tmp_path / "results", Report("micro", [table], [])), tmp_path)
+    assert "### a: Times, and of each\n\nthe range\n" in text
+
+
+def test_where_filters_make_no_difference_there_is_a_sentence_and_no_empty_table(page: Page, tmp_path: Path) -> None:
+    text = markdown(page, tmp_path)
+    said = text.partition("## Bloom filters beside")[2].partition("\n## ")[0]
+    assert "No figure made a clear difference" in said
+    assert "|" not in said
+    assert "No figure made a clear difference" in html(page)
+    alone = only(tmp_path / "alone", canned.lab(canned.settings(modes=("skvaller", "dht"))))
+    assert "Bloom filters beside" not in markdown(alone, tmp_path)
+
+
+def test_both_pages_explain_their_words(page: Page, tmp_path: Path) -> None:
+    for text in (parsed(html(page)).text, markdown(page, tmp_path).replace("*", "")):
+        said = text.partition("How to read it")[2]
+        for term in ("of the image (U):", "10MB-4:", "mirror:", "home:", "kill:", "fanout:"):
+            assert term in said
