@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.claims import CLAIMS, Verdict, cell, lab_beside, rows_beside
+from bench.claims import CLAIMS, Verdict, cell, lab, lab_beside, rows_beside
+from bench.micro import lookup
+from bench.micro.amount import Amount
+from bench.page.build import Page
 from bench.page.figures import Figures
 from bench.page.results import read_folder
+from bench.page.write import html
 from bench.report import Cell, Report, Table
 from tests.unit.bench.page import canned
 
@@ -95,3 +99,47 @@ def test_rules_look_at_ratios_between_modes_and_rows(tmp_path: Path) -> None:
     assert beside.holds
     assert not rows_beside("gossip", "Idle", "cpu", pair, most=1.0)(found)[0].holds
     assert [it.holds for it in cell("gossip", "Idle", "cpu", most=2.0, kind="serf")(found)] == [True, False]
+
+
+def test_what_the_microbenchmark_writes_decides_the_claim_about_lookups(tmp_path: Path) -> None:
+    tables, goals = lookup.measure(Amount(rounds=1, shapes=((3, 40),), key_counts=(10,), calls=1, file_bytes=1024))
+    found = CLAIMS[claim("lookup")].findings(figures_of(tmp_path, Report("micro", tables, goals)))
+    assert [it.what.rpartition(": ")[2] for it in found] == ["hit_us", "miss_us"]
+
+
+def memory(agent: float, registry: float) -> Report:
+    columns = {"server": "server", "idle": "idle", "peak": "peak"}
+    rows: list[Mapping[str, Cell]] = [
+        {"server": "skvaller", "idle": 70.0, "peak": agent},
+        {"server": "nginx", "idle": 15.0, "peak": 16.0},
+        {"server": "docker-registry", "idle": 20.0, "peak": registry},
+    ]
+    return Report("serve", [Table("Memory", columns, {"idle": ".0f", "peak": ".0f"}, rows)], [])
+
+
+@pytest.mark.parametrize(
+    ("agent", "registry", "verdict"), [(75.0, 453.0, Verdict.HOLDS), (500.0, 453.0, Verdict.FAILS)]
+)
+def test_memory_at_its_peak_is_claimed_apart_from_idle_memory(
+    tmp_path: Path, agent: float, registry: float, verdict: Verdict
+) -> None:
+    assert CLAIMS[claim("memory")].verdict(figures_of(tmp_path, memory(agent, registry))) is verdict
+
+
+def test_a_claim_that_only_the_long_suite_measures_says_so_in_readme_and_on_the_page(tmp_path: Path) -> None:
+    assert [it.id for it in CLAIMS if it.long is not ("`--long` alone" in it.sentence)] == []
+    canned.serve().write(tmp_path / "serve.json")
+    text = html(Page.of(read_folder(tmp_path)))
+    assert text.count("not measured: `--long` alone does") == sum(it.long for it in CLAIMS) > 0
+
+
+def test_an_open_figure_is_within_no_upper_bound_and_within_a_lower_one(tmp_path: Path) -> None:
+    report = canned.lab(canned.settings(modes=["skvaller", "dht"]))
+    for run in report.details["runs"]:
+        run["figures"] = {"ratio": 2.0, **({"ratio_at_least": 1.0} if run["mode"] == "skvaller" else {})}
+    found = figures_of(tmp_path, report)
+    assert not lab("fanout", "ratio", most=9.0)(found)[0].holds
+    assert lab("fanout", "ratio", least=1.9)(found)[0].holds
+    assert not lab_beside("fanout", "ratio", "dht", most=9.0)(found)[0].holds
+    assert lab_beside("fanout", "ratio", "dht", least=0.9)(found)[0].holds
+    assert lab("fanout", "ratio", most=9.0, mode="dht")(found)[0].holds
