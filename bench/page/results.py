@@ -15,8 +15,11 @@ FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 FILES_MAX: Final = 500
 """How many files a folder may have: several times the steps of a full suite."""
 
-STEPS_FILE: Final = "report.json"
-"""The page's own JSON, which lies among the others and is none of them."""
+PAGE_FILE: Final = "report.json"
+"""The JSON of a page, where nobody names another one."""
+
+_PAGE_KEYS: Final = frozenset({"answers", "duels"})
+"""What the JSON of a page has, and no result: such a file may lie among results and is none of them."""
 
 _FORMAT: Final = re.compile(r",?(\.\d\d?)?[fge%]|")
 _SHOWN_DIGITS: Final = 12
@@ -120,12 +123,23 @@ def read_folder(folder: Path) -> dict[str, Result]:
     Raises:
         BenchError: there is none, or a file is none that a bench writes.
     """
-    paths = sorted(path for path in folder.glob("*.json") if path.name != STEPS_FILE)
+    paths = sorted(path for path in folder.glob("*.json") if not is_page(path))
     if not paths:
         raise BenchError(f"{folder} has no results: python -m bench all --folder {folder}")
     if len(paths) > FILES_MAX:
         raise BenchError(f"{folder} has {len(paths)} JSON files; a page is made of at most {FILES_MAX}")
     return {path.stem: read(path) for path in paths}
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is the JSON of a page; of one that is too large to be read, the name decides."""
+    if path.stat().st_size > FILE_BYTES_MAX:
+        return path.name == PAGE_FILE
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
+    except (ValueError, RecursionError):
+        return False
+    return found.keys() >= _PAGE_KEYS
 
 
 def read(path: Path) -> Result:

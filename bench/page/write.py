@@ -1,5 +1,6 @@
 """The page as HTML, and the page of results as Markdown with its plots beside it."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -7,14 +8,14 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from ..report import GIB
+from ..report import GIB, BenchError
 from ..suite.progress import duration
 from .build import Page
 from .charts import colour
 from .contest import ASKED_NODES, Outcome
 from .figures import CLEAR_SHARE, CLEAR_SHARE_ONCE
 from .plots import standalone
-from .results import Cell, Goal, Sheet, numbers, shown
+from .results import Cell, Goal, Sheet, is_page, numbers, shown
 from .results import Figure as Measured
 from .sentences import caveats, counts, guide, reasons, scenarios
 from .words import MODES, OF_LIBRARY, WHO, mode_words, named, ordered
@@ -43,16 +44,50 @@ def html(page: Page) -> str:
 
 
 def write_markdown(page: Page, target: Path) -> None:
-    """A page for the documents; its plots go into a folder beside it, which has the name of the page."""
+    """A page for the documents; its plots go into a folder beside it, which has the name of the page.
+
+    Of that folder it deletes the plots that the page of before shows, and no other file.
+
+    Raises:
+        BenchError: the folder holds results, or the page's name has no ending, so that both would have one name.
+    """
     folder = target.with_suffix("")
+    if folder == target:
+        raise BenchError(f"{target} would be the page and the folder of its plots: end its name in .md")
+    if any(folder.glob("*.json")):
+        raise BenchError(f"{folder} is where the plots of {target} go, and it holds results: choose another name")
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.svg"):
-        old.unlink()
+    for old in _plots_shown(target):
+        (folder / old).unlink(missing_ok=True)
     style = _COLOURS_CSS.read_text()
     for plot in page.plots:
         (folder / f"{plot.name}.svg").write_text(standalone(plot, style), "utf-8", "replace")
     text = _environment().get_template("results.md.j2").render(page=page, folder=folder.name)
     target.write_text(text, "utf-8", "replace")
+
+
+def check_target(target: Path) -> None:
+    """Whether the page, and the JSON beside it, can be written without loss.
+
+    Args:
+        target: of the page.
+
+    Raises:
+        BenchError: the page's name is that of its own JSON, or a file that is no page's stands where its JSON goes.
+    """
+    beside = target.with_suffix(".json")
+    if beside == target:
+        raise BenchError(f"{target} would be the page and its JSON: end its name in .html")
+    if beside.exists() and not is_page(beside):
+        raise BenchError(
+            f"{beside} is not the JSON of a page, and would be overwritten: choose another name than {target}"
+        )
+
+
+def _plots_shown(target: Path) -> list[str]:
+    """The plots that a page of documents shows from its folder."""
+    text = target.read_text("utf-8", "replace") if target.exists() else ""
+    return re.findall(rf"\]\({re.escape(target.stem)}/([^/()]+\.svg)\)", text)
 
 
 @cache

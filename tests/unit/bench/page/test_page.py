@@ -15,7 +15,7 @@ from bench.page.build import Page
 from bench.page.contest import Outcome
 from bench.page.results import FILE_BYTES_MAX, read_folder
 from bench.page.words import QUESTIONS
-from bench.page.write import html, write_markdown
+from bench.page.write import check_target, html, write_markdown
 from bench.report import BenchError, Cell, Report, Samples, Table
 from tests.unit.bench.page import canned
 
@@ -310,6 +310,46 @@ def test_a_containerd_that_some_steps_use_is_no_other_set_of_versions_but_anothe
 def markdown(page: Page, folder: Path) -> str:
     write_markdown(page, folder / "document.md")
     return (folder / "document.md").read_text()
+
+
+def test_plots_of_the_page_before_go_and_other_pictures_stay(page: Page, tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    folder.mkdir()
+    for name in ("old", "mine"):
+        (folder / f"{name}.svg").write_text("<svg/>")
+    (tmp_path / "results.md").write_text("![Old](results/old.svg) ![Other](elsewhere/mine.svg)")
+    write_markdown(page, tmp_path / "results.md")
+    assert not (folder / "old.svg").exists()
+    assert (folder / "mine.svg").exists()
+
+
+def test_no_plots_go_into_a_folder_of_results(page: Page, tmp_path: Path) -> None:
+    place = canned.folder(tmp_path / "results")
+    (place / "fanout-5.svg").write_text("<svg/>")
+    with pytest.raises(BenchError, match="holds results"):
+        write_markdown(page, tmp_path / "results.md")
+    assert (place / "fanout-5.svg").exists()
+    with pytest.raises(BenchError, match="end its name in"):
+        write_markdown(page, tmp_path / "page")
+
+
+def test_the_page_takes_the_place_of_a_page_and_of_no_result(page: Page, tmp_path: Path) -> None:
+    place = canned.folder(tmp_path)
+    with pytest.raises(BenchError, match=re.escape("serve.json is not the JSON of a page")):
+        check_target(place / "serve.html")
+    with pytest.raises(BenchError, match="end its name in"):
+        check_target(place / "other.json")
+    check_target(place / "other.html")
+    (place / "other.json").write_bytes(page.as_json())
+    check_target(place / "other.html")
+
+
+def test_a_page_among_results_is_none_of_them_whatever_its_name(page: Page, tmp_path: Path) -> None:
+    place = canned.folder(tmp_path)
+    before = read_folder(place)
+    for name in ("report", "pair"):
+        (place / f"{name}.json").write_bytes(page.as_json())
+    assert read_folder(place) == before
 
 
 def test_the_page_of_documents_has_the_goals_that_were_missed_but_none_of_failed_steps(tmp_path: Path) -> None:
