@@ -138,7 +138,9 @@ class Page:
         if len(kept) != 1:
             return kept
         some = {name: dict.fromkeys(found[name] for found in every if name in found) for name in _SOME}
-        return [{**kept[0], **{name: ", ".join(sorted(found)) for name, found in some.items() if found}}]
+        joined = {name: ", ".join(sorted(found)) for name, found in some.items() if found}
+        first = {name: it for name, it in ((OURS, kept[0].get(OURS)), (COMMIT, joined.get(COMMIT))) if it is not None}
+        return [{**first, **kept[0], **joined}]
 
     @property
     def dates(self) -> Sequence[str]:
@@ -164,7 +166,7 @@ class Page:
                     "scenario": answer.trial.scenario,
                     "file": answer.trial.name,
                     "figure": answer.question.key,
-                    "modes": {mode: _spread(answer, mode) for mode in answer.trial.modes if answer.get(mode)},
+                    "modes": {mode: it.plain() for mode in answer.trial.modes if (it := answer.get(mode)) is not None},
                     "best": answer.best,
                 }
                 for answer in self.answers
@@ -181,6 +183,7 @@ class Page:
                     "rival": each.rival,
                     OURS: each.ours.values,
                     "theirs": each.theirs.values,
+                    "open": [side for side, it in ((OURS, each.ours), ("theirs", each.theirs)) if it.is_open],
                     "outcome": each.outcome.value,
                 }
                 for standing in self.standings
@@ -218,8 +221,3 @@ def _distinct(found: Any) -> Sequence[Mapping[str, Any]]:
         if each not in distinct:
             distinct.append(each)
     return distinct
-
-
-def _spread(answer: Answer, mode: str) -> Any:
-    figure = answer.get(mode)
-    return None if figure is None else {"median": figure.median, "samples": figure.values}

@@ -36,7 +36,7 @@ class Pair:
     def words(self) -> str:
         """What it is, in words where there are some."""
         if not self.name.is_lab:
-            return f"{self.name.what}: {self.name.key}"
+            return f"{self.name.what}: {self.name.heading}"
         metric = METRICS.get(self.name.key)
         return f"{mode_words(self.name.what)}: {metric.words if metric else self.name.key.replace('_', ' ')}"
 
@@ -152,8 +152,8 @@ class Comparison:
                     "words": pair.words,
                     "compared": pair.is_compared,
                     "apart_share": pair.apart,
-                    "first": {"median": pair.one.median, "samples": pair.one.values},
-                    "second": {"median": pair.other.median, "samples": pair.other.values},
+                    "first": pair.one.plain(),
+                    "second": pair.other.plain(),
                 }
                 for pair in self.differing
             ],

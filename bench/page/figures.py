@@ -75,6 +75,10 @@ class Spread:
             return f"> {median}"
         return median if low == high else f"{median} ({low} to {high})"
 
+    def plain(self) -> Mapping[str, Any]:
+        """For JSON: of an open figure the median and the samples are what it is more than."""
+        return {"median": self.median, "samples": self.values, **({"open": True} if self.is_open else {})}
+
     def is_below(self, other: "Spread") -> bool:
         """Whether the worst here is less than the best there, and the medians differ by enough to matter."""
         share = CLEAR_SHARE_ONCE if min(len(self.values), len(other.values)) < 2 else CLEAR_SHARE
@@ -105,7 +109,8 @@ class Named:
     Args:
         file: its name.
         what: a mode of the lab; of other benches the table and the row.
-        key: of the figure.
+        key: of the figure; the same for no other figure there.
+        heading: above its column; of the lab the key.
         is_lab: whether the lab has measured it, whose keys have words of their own.
         found: what was measured.
     """
@@ -113,6 +118,7 @@ class Named:
     file: str
     what: str
     key: str
+    heading: str
     is_lab: bool
     found: Spread
 
@@ -236,14 +242,15 @@ class Figures:
         for trial in self.trials:
             for mode, figures in trial.modes.items():
                 for key, found in figures.items():
-                    yield Named(trial.name, mode, key, is_lab=True, found=found)
+                    yield Named(trial.name, mode, key, key, is_lab=True, found=found)
         for name, result in self._results.items():
             for sheet in () if result.runs else result.tables:
                 for text, row in zip(labels(sheet), sheet.rows, strict=True):
                     what = f"{_HOW.sub('', COUNTED.sub('', sheet.name))}: {text}"
                     for key, cell in row.items():
                         if isinstance(cell, Figure) and (measured := spread(cell)) is not None:
-                            yield Named(name, what, sheet.headings.get(key, key), is_lab=False, found=measured)
+                            heading = sheet.headings.get(key, key)
+                            yield Named(name, what, key, heading, is_lab=False, found=measured)
 
 
 def _times(figure: Spread) -> int:
@@ -251,8 +258,11 @@ def _times(figure: Spread) -> int:
 
 
 def labels(sheet: Sheet) -> list[str]:
-    """The rows of a table by their texts; rows of the same texts by their first number, too."""
-    texts = [", ".join(cell for cell in row.values() if isinstance(cell, str)) for row in sheet.rows]
+    """The rows of a table by their texts outside columns of numbers; rows that are alike by their first number, too."""
+    texts = [
+        ", ".join(cell for key, cell in row.items() if isinstance(cell, str) and key not in sheet.formats)
+        for row in sheet.rows
+    ]
     return [
         _numbered(text, row) if texts.count(text) > 1 else text for text, row in zip(texts, sheet.rows, strict=True)
     ]

@@ -11,7 +11,7 @@ import msgspec
 from ..report import BenchError
 from ..versions import COMMIT
 from .figures import COUNTED, labels
-from .results import Cell, Figure, Goal, Result, Run, Sheet, numbers
+from .results import Cell, Figure, Goal, Result, Run, Sheet, numbers, said
 
 _OWN: Final = ("repeats", "modes", "folder", "keep_logs", "spegel", "spegel_containerd")
 """Settings that do not decide what is measured in a mode."""
@@ -51,7 +51,15 @@ def unlike(one: Result, other: Result) -> str | None:
     """In what two files of one bench differ beside their figures, so that these tell of it; None if in nothing."""
     if (code := one.versions.get(_CODE)) != (again := other.versions.get(_CODE)):
         return f"code ({code} and {again})"
-    return "machines" if one.machine != other.machine else None
+    if one.machine != other.machine:
+        return "machines"
+    both = [name for name in one.versions if name in other.versions and name != COMMIT]
+    apart = [
+        f"{name} {one.versions[name]} and {other.versions[name]}"
+        for name in both
+        if one.versions[name] != other.versions[name]
+    ]
+    return f"versions ({', '.join(apart)})" if apart else None
 
 
 def _settings(result: Result) -> Mapping[str, object]:
@@ -101,7 +109,7 @@ def _tables(one: Sequence[Sheet], other: Sequence[Sheet]) -> list[Sheet]:
         elif labels(sheet) != labels(second):
             found += [sheet, second]
         else:
-            rows = [_row(*both) for both in zip(sheet.rows, second.rows, strict=True)]
+            rows = [_row(sheet, *both) for both in zip(sheet.rows, second.rows, strict=True)]
             found.append(msgspec.structs.replace(sheet, title=_counted(sheet.title, second.title), rows=rows))
     return [*found, *rest.values()]
 
@@ -115,14 +123,16 @@ def _counted(one: str, other: str) -> str:
     return one[: mine.start()] + _NUMBER.sub(f"{total}", mine[0], count=1) + one[mine.end() :]
 
 
-def _row(one: Mapping[str, Cell], other: Mapping[str, Cell]) -> dict[str, Cell]:
-    return {key: _cell(cell, other.get(key)) for key, cell in one.items()}
+def _row(sheet: Sheet, one: Mapping[str, Cell], other: Mapping[str, Cell]) -> dict[str, Cell]:
+    return {key: _cell(one.get(key), other.get(key), sheet.spec(key)) for key in {**one, **other}}
 
 
-def _cell(one: Cell, other: Cell) -> Cell:
-    """The samples of both; numbers that are equal, and texts, stay as they are."""
-    if isinstance(one, str) or isinstance(other, str) or one == other:
+def _cell(one: Cell, other: Cell, spec: str) -> Cell:
+    """The samples of both; what is equal stays as it is, and a text and something else stand beside each other."""
+    if one == other:
         return one
+    if isinstance(one, str) or isinstance(other, str):
+        return "; ".join(said(cell, spec) for cell in (one, other) if cell is not None)
     samples = [*_samples(one), *_samples(other)]
     return Figure(_median(samples), samples) if samples else None
 

@@ -53,6 +53,10 @@ class Sheet(msgspec.Struct, frozen=True):
         """What follows the first line of its title, on one line; empty if nothing does."""
         return " ".join(self.title.partition("\n")[2].split())
 
+    def spec(self, key: str) -> str:
+        """The format of a column's numbers."""
+        return self.formats.get(key, ".4g")
+
     @property
     def headings(self) -> dict[str, str]:
         """Heading by key; of a file without headings, the keys themselves."""
@@ -166,6 +170,18 @@ def shown(value: float | None, spec: str) -> str:
     if value is None:
         return "-"
     return f"{value:.2e}" if abs(value) >= 10.0**_SHOWN_DIGITS else f"{value:{spec}}"
+
+
+def said(cell: Cell, spec: str) -> str:
+    """A cell as text; of samples the median, and the range where there is one."""
+    if isinstance(cell, str):
+        return cell
+    if not isinstance(cell, Figure):
+        return shown(cell, spec)
+    values = numbers(cell.samples)
+    low, high = (shown(value, spec) for value in (min(values, default=None), max(values, default=None)))
+    median = shown(cell.median, spec)
+    return median if low == high == median or not values else f"{median} ({low} to {high})"
 
 
 def numbers(values: Sequence[float | None]) -> list[float]:

@@ -15,8 +15,7 @@ from .charts import colour
 from .contest import ASKED_NODES, Outcome
 from .figures import CLEAR_SHARE, CLEAR_SHARE_ONCE
 from .plots import standalone
-from .results import Cell, Goal, Sheet, is_page, numbers, shown
-from .results import Figure as Measured
+from .results import Cell, Goal, Sheet, is_page, said, shown
 from .sentences import caveats, counts, guide, reasons, scenarios
 from .words import MODES, OF_LIBRARY, WHO, mode_words, named, ordered
 
@@ -131,20 +130,8 @@ def _environment() -> Environment:
 
 
 def _cell(cell: Cell, sheet: Sheet, key: str) -> str:
-    """A cell as text; of samples the median, and the range where there is one."""
-    spec = sheet.formats.get(key, ".4g")
-    match cell:
-        case None:
-            return "-"
-        case str():
-            return cell[:_CELL_CHARACTERS_MAX]
-        case Measured():
-            values = numbers(cell.samples)
-            low, high = (shown(value, spec) for value in (min(values, default=None), max(values, default=None)))
-            median = shown(cell.median, spec)
-            return median if low == high == median or not values else f"{median} ({low} to {high})"
-        case _:
-            return shown(cell, spec)
+    """A cell as text, of texts from files their beginning."""
+    return said(cell, sheet.spec(key))[:_CELL_CHARACTERS_MAX]
 
 
 def _goal(goal: Goal) -> str:

@@ -16,7 +16,7 @@ from bench.page.compare import compare_folders
 from bench.page.figures import Figures, Spread
 from bench.page.pool import pooled
 from bench.page.results import Figure, Goal, Result, read_folder
-from bench.report import BenchError
+from bench.report import BenchError, Cell, Report, Samples, Table
 from tests.unit.bench.page import canned
 
 
@@ -169,3 +169,57 @@ def test_what_was_still_growing_is_at_least_so_much_and_never_better() -> None:
     assert not grew.is_below(ended)
     assert Spread([1.0]).is_below(grew)
     assert grew.shown(".0f") == "> 60"
+
+
+def test_runs_beside_other_rivals_or_libraries_make_no_page_together(tmp_path: Path) -> None:
+    one, other = canned.folder(tmp_path / "a"), canned.folder(tmp_path / "b")
+    for folder, nginx in ((one, "1.22"), (other, "1.24")):
+        content = json.loads((folder / "serve.json").read_text())
+        content["versions"] |= {"nginx": nginx, "commit": nginx}
+        (folder / "serve.json").write_text(json.dumps(content))
+    done = CliRunner().invoke(main, ["report", f"{one}", f"{other}"])
+    assert done.exit_code == 1
+    assert "serve is of different versions (nginx 1.22 and 1.24)" in " ".join(done.output.split())
+    assert "The runs are of different versions (nginx 1.22 and 1.24)." in compare_folders(one, other).sentences
+
+
+def row(cell: object) -> Mapping[str, Result]:
+    sheet = {
+        "title": "t",
+        "rows": [{"mode": "dht", "found": cell}],
+        "columns": {"mode": "mode", "found": "found"},
+        "formats": {"found": ".2f"},
+    }
+    return {"a": msgspec.convert({"bench": "x", "tables": [sheet]}, Result)}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "together"),
+    [
+        ({"median": 2.0, "samples": [1.0, 2.0, 3.0]}, "> 15.00", "2.00 (1.00 to 3.00); > 15.00"),
+        ("> 15.00", 2.0, "> 15.00; 2.00"),
+        ("> 15.00", "> 15.00", "> 15.00"),
+        ("> 15.00", None, "> 15.00"),
+        (1.0, 3.0, Figure(2.0, [1.0, 3.0])),
+    ],
+)
+def test_a_text_and_a_figure_of_two_runs_stand_beside_each_other(one: object, other: object, together: object) -> None:
+    (sheet,) = pooled(row(one), row(other))["a"].tables
+    assert sheet.rows == [{"mode": "dht", "found": together}]
+
+
+def test_two_columns_of_one_heading_are_two_figures(tmp_path: Path) -> None:
+    for name, second in (("a", 5.0), ("b", 9.0)):
+        (tmp_path / name).mkdir()
+        cells: Mapping[str, Cell] = {"idle": Samples([1.0, 1.0]), "wave": Samples([second, second])}
+        columns = {"idle": "packets/s", "wave": "packets/s"}
+        table = Table("What a node sends", columns, dict.fromkeys(columns, ".1f"), [cells])
+        Report("gossip-sim", [table], []).write(tmp_path / name / "sim.json")
+    found = compare_folders(tmp_path / "a", tmp_path / "b")
+    assert len(found.pairs) == 2
+    assert [(pair.name.key, pair.words.rpartition(": ")[2]) for pair in found.differing] == [("wave", "packets/s")]
+
+
+def test_the_json_marks_figures_that_are_open() -> None:
+    assert Spread([1.0, 3.0]).plain() == {"median": 2.0, "samples": [1.0, 3.0]}
+    assert Spread([60.0], is_open=True).plain() == {"median": 60.0, "samples": [60.0], "open": True}

@@ -190,7 +190,7 @@ def test_a_commit_that_changes_nothing_that_is_measured_makes_no_other_version(t
         (tmp_path / f"{name}.json").write_text(json.dumps(found))
     text = made(tmp_path).text
     assert "sets of versions" not in text
-    assert "commit aaa, bbb" in text
+    assert re.search(r"skvaller \S+ commit aaa, bbb, code", text), "it is ours, and stands beside our version"
 
 
 def test_the_json_has_the_answers_and_all_results(page: Page) -> None:

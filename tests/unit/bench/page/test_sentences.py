@@ -103,6 +103,9 @@ def test_an_open_figure_is_more_than_its_median_and_so_is_how_many_times_it_is(t
     ((_, duel),) = page.first.of(Outcome.BETTER, felt=True)
     assert duel.apart == "more than 102 times as much"
     assert duel.metric.shown(duel.theirs) == "> 51.00 s"
+    plain = page.plain()
+    assert plain["answers"][0]["modes"]["dht"]["open"] is True
+    assert plain["duels"][0]["open"] == ["theirs"]
     assert Spread([1.0, 2.0, 9.0], is_open=True).shown(".0f") == "> 2", "the most of three may be no bound of the rest"
 
 
