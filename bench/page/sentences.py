@@ -16,6 +16,21 @@ _SHARED_MOST: Final = 1.5
 """Up to how many images the registry sends where nodes share one download."""
 
 
+OF_GOALS: Final = (
+    "R is the time in times of one download, which is the ideal time. U is what the registry (upstream) sends, "
+    "in times of the image. x nginx is how many times as fast as nginx an agent is. The loop lag is how late "
+    "an agent comes to what it has to do"
+)
+"""What the words of goals mean."""
+
+OF_TABLES: Final = (
+    "p50 is the time within which half of all have an answer, and p99 the time within which 99 of 100 have "
+    "one. lan and fast are two sets of gossip's timings. The wave is a minute in which every node pulls an "
+    "image. Rows by nodes are of real nodes in a simulation, those by model are computed"
+)
+"""What the words of tables mean."""
+
+
 def reasons(tally: Tally) -> Sequence[str]:
     """Why it is so: what happens when all pull at once, with gossip and with the other; empty if not measured."""
     trial = next((it.trial for it, _ in tally.answers if (it.trial.scenario, it.question.key) == _PULL), None)
@@ -82,7 +97,7 @@ def guide(figures: Figures, answers: Sequence[Answer]) -> Sequence[tuple[str, st
         ),
         _range(figures.repeats),
         ("> 15 s", "more than 15 s: it still went on when the bench stopped looking"),
-        ("10MB-4", "an image of 10 MB in 4 layers; the names are those of Spegel's benchmark"),
+        ("10MB-4", "an image of 10 MiB in 4 layers; the names are those of Spegel's benchmark"),
         (
             "pulled by containerd",
             "containerd pulls, as in a cluster. Otherwise the client is the bench's own, which asks for the same",

@@ -16,7 +16,7 @@ from .contest import ASKED_NODES, Outcome
 from .figures import CLEAR_SHARE, CLEAR_SHARE_ONCE
 from .plots import standalone
 from .results import Cell, Goal, Sheet, is_page, said, shown
-from .sentences import caveats, counts, guide, reasons, scenarios
+from .sentences import OF_GOALS, OF_TABLES, caveats, counts, guide, reasons, scenarios
 from .words import MODES, OF_LIBRARY, WHO, mode_words, named, ordered
 
 _FOLDER: Final = Path(__file__).parent
@@ -106,6 +106,8 @@ def _environment() -> Environment:
         "MODES": MODES,
         "WHO": WHO,
         "OF_LIBRARY": OF_LIBRARY,
+        "OF_GOALS": OF_GOALS,
+        "OF_TABLES": OF_TABLES,
         "NO_DIFFERENCE": _NO_DIFFERENCE,
         "Outcome": Outcome,
         "reasons_of": reasons,

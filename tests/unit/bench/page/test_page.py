@@ -372,6 +372,7 @@ def test_the_page_of_documents_has_the_goals_that_were_missed_but_none_of_failed
     assert "- good: speed: 1.5 instead of at least 2\n" in said
     assert "- good: size: no number instead of at most 2\n" in said
     assert "broken" not in said
+    assert "R is the time in times of one download" in said
 
 
 def test_the_page_of_documents_has_the_whole_title_of_a_table(tmp_path: Path) -> None:
@@ -395,3 +396,4 @@ def test_both_pages_explain_their_words(page: Page, tmp_path: Path) -> None:
         said = text.partition("How to read it")[2]
         for term in ("of the image (U):", "10MB-4:", "mirror:", "home:", "kill:", "fanout:"):
             assert term in said
+        assert "p99 the time within which 99 of 100 have one" in said
