@@ -103,7 +103,7 @@ def lab(
                 what = f"{scenario}, {trial.where}, {mode_words(mode)}: {METRICS[key].words}"
                 times = trial.nodes if per_node else 1
                 value = figure.high if most == 0 else figure.median
-                if figure.is_open and most < math.inf:
+                if figure.is_bound and most < math.inf:
                     value = math.inf  # at least so much is not at most anything
                 found.append(_within(what, figure.shown(METRICS[key].spec), value, least * times, most * times))
         return found
@@ -123,7 +123,7 @@ def lab_beside(
             if ours is not None and theirs is not None and theirs.median > 0:
                 what = f"{scenario}, {trial.where}: {METRICS[key].words}, in times of {mode_words(rival)}"
                 ratio = ours.median / theirs.median
-                low, high = (0.0 if theirs.is_open else ratio), (math.inf if ours.is_open else ratio)
+                low, high = (0.0 if theirs.is_bound else ratio), (math.inf if ours.is_bound else ratio)
                 value = high if most < math.inf else low  # of what is open only one bound is known
                 found.append(_within(what, f"{ratio:.2f}", value, least, most))
         return found

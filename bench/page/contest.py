@@ -68,11 +68,11 @@ class Duel:
 
     @property
     def apart(self) -> str:
-        """The same in words, "more than" where the worse one is open; empty where nothing is to be said."""
+        """The same in words, "more than" where the worse one is a bound; empty where nothing is to be said."""
         if self.times is None or self.times >= _TIMES_SHOWN or self.outcome is Outcome.EVEN:
             return ""
-        is_open = self.ours.is_open or self.theirs.is_open
-        return f"{'more than ' * is_open}{self.times:.3g} times as much"
+        is_bound = self.ours.is_bound or self.theirs.is_bound
+        return f"{'more than ' * is_bound}{self.times:.3g} times as much"
 
     @property
     def remarks(self) -> Sequence[str]:

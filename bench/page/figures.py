@@ -1,5 +1,6 @@
 """The figures of all results, to be asked for by what they are."""
 
+import math
 import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,11 +43,18 @@ class Spread:
 
     Args:
         values: in the order of the repeats.
-        is_open: whether it was still growing when nobody looked any more: it is at least so much.
+        is_open: whether it was still growing in a run when nobody looked any more: it is at least so much.
+        is_settled: whether its median is known all the same, since enough runs have ended below that.
     """
 
     values: Sequence[float]
     is_open: bool = False
+    is_settled: bool = False
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the median is only what the true one is at least."""
+        return self.is_open and not self.is_settled
 
     @property
     def median(self) -> float:
@@ -69,11 +77,14 @@ class Spread:
         return self.high - self.low
 
     def shown(self, spec: str) -> str:
-        """Median and range; of an open figure, what its median is more than."""
-        median, low, high = (shown(value, spec) for value in (self.median, self.low, self.high))
-        if self.is_open:
-            return f"> {median}"
-        return median if low == high else f"{median} ({low} to {high})"
+        """Median and range; of an open figure what they are more than."""
+        median, span = shown(self.median, spec), self.range(spec)
+        return f"{'> ' * self.is_bound}{median}{f' ({span})' if span else ''}"
+
+    def range(self, spec: str) -> str:
+        """From the least to the most; empty where there is nothing between them, or nothing known."""
+        low, high = shown(self.low, spec), shown(self.high, spec)
+        return "" if low == high or self.is_bound else f"{low} to {'> ' * self.is_open}{high}"
 
     def plain(self) -> Mapping[str, Any]:
         """For JSON: of an open figure the median and the samples are what it is more than."""
@@ -274,17 +285,19 @@ def _numbered(text: str, row: Mapping[str, Cell]) -> str:
 
 
 def _trial(name: str, scenario: str, result: Result) -> Trial:
-    values: dict[str, dict[str, list[float]]] = {}
+    values: dict[str, dict[str, list[tuple[float, bool]]]] = {}
     for run in sorted(result.runs, key=lambda run: run.repeat):
         for key, value in run.figures.items():
-            if value is not None:
-                values.setdefault(run.mode, {}).setdefault(key, []).append(value)
-    modes = {
-        mode: {
-            key: Spread(found, is_open=key + _AT_LEAST in figures)
-            for key, found in figures.items()
-            if not key.endswith(_AT_LEAST)
-        }
-        for mode, figures in values.items()
-    }
+            if value is not None and not key.endswith(_AT_LEAST):
+                found = values.setdefault(run.mode, {}).setdefault(key, [])
+                found.append((value, run.figures.get(key + _AT_LEAST) is not None))
+    modes = {mode: {key: _spread(found) for key, found in figures.items()} for mode, figures in values.items()}
     return Trial(name, scenario, result.settings, modes)
+
+
+def _spread(runs: Sequence[tuple[float, bool]]) -> Spread:
+    """That of values, each with whether it is only a bound."""
+    values = [value for value, _ in runs]
+    ends = [math.inf if is_open else value for value, is_open in runs]
+    is_open = any(is_open for _, is_open in runs)
+    return Spread(values, is_open, is_settled=is_open and statistics.median(ends) == statistics.median(values))

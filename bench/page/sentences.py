@@ -96,7 +96,7 @@ def guide(figures: Figures, answers: Sequence[Answer]) -> Sequence[tuple[str, st
             "the registry sends as many bytes as the image has. Where nodes share nothing, it sends the image to each",
         ),
         _range(figures.repeats),
-        ("> 15 s", "more than 15 s: it still went on when the bench stopped looking"),
+        ("> 15 s", "more than 15 s: it still went on when the bench stopped looking, or pulls failed"),
         ("10MB-4", "an image of 10 MiB in 4 layers; the names are those of Spegel's benchmark"),
         (
             "pulled by containerd",
@@ -129,7 +129,7 @@ def _pull(trial: Trial, mode: str, sent: Spread | None) -> str:
     parts = [] if sent is None else [f"the registry sends the image {_times(sent)}"]
     if (ratio := trial.get(mode, "ratio")) is not None:
         remark = f" ({words})" if (words := trial.remark(mode, "ratio")) else ""
-        more = "more than " * ratio.is_open
+        more = "more than " * ratio.is_bound
         parts.append(
             f"the last of {trial.nodes} nodes has it after {more}{shown(ratio.median, '.2f')} times the time of one "
             f"download{remark}"

@@ -83,13 +83,12 @@ class Metric:
     of_library: bool = False
 
     def shown(self, figure: Spread) -> str:
-        """The median with its unit; of an open figure, what its median is more than."""
-        return f"{'> ' * figure.is_open}{shown(figure.median, self.spec)}{' ' * bool(self.unit)}{self.unit}"
+        """The median with its unit, or what it is more than."""
+        return f"{'> ' * figure.is_bound}{shown(figure.median, self.spec)}{' ' * bool(self.unit)}{self.unit}"
 
     def range(self, figure: Spread) -> str:
-        """From the least to the most; empty where there is nothing between them."""
-        low, high = shown(figure.low, self.spec), shown(figure.high, self.spec)
-        return "" if low == high or figure.is_open else f"{low} to {high}"
+        """From the least to the most; empty where there is nothing between them, or nothing known."""
+        return figure.range(self.spec)
 
     def is_better(self, one: Spread, other: Spread) -> bool:
         """Whether the worst run of one is better than the best run of the other, by enough to matter."""

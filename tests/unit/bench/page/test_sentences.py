@@ -109,6 +109,24 @@ def test_an_open_figure_is_more_than_its_median_and_so_is_how_many_times_it_is(t
     assert Spread([1.0, 2.0, 9.0], is_open=True).shown(".0f") == "> 2", "the most of three may be no bound of the rest"
 
 
+def test_a_median_is_known_where_most_runs_have_ended(tmp_path: Path) -> None:
+    report = canned.lab(canned.settings(modes=BOTH), {mode: {"ratio": 1.0} for mode in BOTH})
+    for run in report.details["runs"]:
+        run["figures"] = {"ratio": 1.0}
+        if run["mode"] == "dht":
+            last = run["repeat"] == 2
+            run["figures"] = {"ratio": 60.0, "ratio_at_least": 1.0} if last else {"ratio": 3.0 + run["repeat"]}
+    report.write(tmp_path / "a.json")
+    page = Page.of(read_folder(tmp_path))
+    assert page.first is not None
+    ((_, duel),) = page.first.answers
+    assert duel.theirs.shown(".1f") == "4.0 (3.0 to > 60.0)"
+    assert (duel.metric.shown(duel.theirs)[:4], duel.metric.range(duel.theirs)) == ("4.00", "3.00 to > 60.00")
+    assert duel.apart == "4 times as much"
+    assert duel.outcome is Outcome.BETTER
+    assert not duel.theirs.is_below(Spread([100.0, 100.0])), "who did not end is better than nobody"
+
+
 def test_pulls_that_failed_stand_beside_the_times_of_pulls(tmp_path: Path) -> None:
     figures = {"pulls_failed": Spread([1.0, 0.0, 2.0]), "pulls_counted": Spread([5.0, 5.0, 5.0])}
     trial = Trial("a", "fanout", {}, {"dht": figures, OURS: {**figures, "pulls_failed": Spread([0.0])}})
