@@ -17,14 +17,17 @@ DIRECT: Final = "direct"
 
 MODES: Final[Mapping[str, str]] = {
     OURS: "gossip",
-    DHT: "DHT",
-    SPEGEL: "Spegel",
-    PATIENT_DHT: "DHT, 5 s",
     EXACT: "exact directory",
+    DHT: "DHT",
+    PATIENT_DHT: "DHT, 5 s",
+    SPEGEL: "Spegel",
     DIRECT: "no mirror",
     "pullthrough": "one pull-through cache",
 }
-"""What modes of the lab are called, in the order in which they are shown."""
+"""What modes of the lab are called, in the order of their colours."""
+
+_ORDER: Final = (OURS, DHT, SPEGEL, PATIENT_DHT, EXACT, DIRECT, "pullthrough")
+"""The order in which modes are shown: those first between which somebody has to choose."""
 
 WHO: Final[Mapping[str, str]] = {
     OURS: "Skvaller as it is: SWIM membership, Bloom filters of what each member holds, homes for the pieces of a blob",
@@ -308,5 +311,4 @@ def named(mode: str) -> str:
 
 def ordered(modes: Mapping[str, object]) -> list[str]:
     """Modes in the order in which they are shown; unknown ones last."""
-    known = list(MODES)
-    return sorted(modes, key=lambda mode: (known.index(mode) if mode in known else len(known), mode))
+    return sorted(modes, key=lambda mode: (_ORDER.index(mode) if mode in _ORDER else len(_ORDER), mode))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bench.page.build import Page
 from bench.page.contest import Outcome
 from bench.page.results import FILE_BYTES_MAX, read_folder
-from bench.page.words import QUESTIONS
+from bench.page.words import MODES, QUESTIONS, ordered
 from bench.page.write import check_target, html, write_markdown
 from bench.report import BenchError, Cell, Report, Samples, Table
 from tests.unit.bench.page import canned
@@ -89,6 +89,8 @@ def test_reasons_follow_each_other_as_the_questions_do(page: Page) -> None:
     won = [answer.question for answer, _ in page.first.of(Outcome.BETTER, felt=True)]
     assert won == sorted(won, key=QUESTIONS.index)
     assert [tally.rival for tally in page.tallies][:3] == ["dht", "spegel", "exact"]
+    assert ordered({"new": 0, **MODES})[-1] == "new"
+    assert set(ordered(MODES)) == set(MODES)
 
 
 def test_the_same_page_says_the_contrary_of_contrary_figures(tmp_path: Path) -> None:
