@@ -16,6 +16,9 @@ from mirror import __version__
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
+CODE: Final = "code"
+"""Key of the digest of what is measured among the versions."""
+
 COMMIT: Final = "commit"
 """Key of the checkout's commit among the versions."""
 
@@ -34,8 +37,8 @@ _LIBRARIES: Final = ("libp2p", "uvloop", "aiohttp", "cryptography")
 _MEASURED: Final = ("gossip", "mirror", "testbed", "bench")
 """Packages whose code decides what is measured."""
 
-_SHOWN: Final = ("page", "suite")
-"""Folders of `bench` that only start benches and show what they found: a change there leaves results as they are."""
+_SHOWN: Final = ("page", "suite", "claims.py")
+"""What of `bench` only starts benches, or shows and words what they found: results stay as they are if it changes."""
 
 _SBIN: Final = ":/usr/local/sbin:/usr/sbin:/sbin"
 _ANSWER_S: Final = 10.0
@@ -59,7 +62,7 @@ def versions() -> Mapping[str, str]:
 
     `code` is the digest of what is measured; `commit` is the checkout's, which also changes with what is not.
     """
-    found = {"skvaller": __version__, "code": code(), COMMIT: _commit()}
+    found = {"skvaller": __version__, CODE: code(), COMMIT: _commit()}
     for name, command in _PROGRAMS.items():
         if said := told(command):
             found[name] = said
