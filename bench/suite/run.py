@@ -18,6 +18,7 @@ from testbed.processes import kill, spawn
 from ..page.results import read
 from ..report import BenchError
 from ..versions import code
+from .done import digests, is_done
 from .progress import Estimate, duration
 from .steps import Step
 
@@ -48,7 +49,7 @@ def run_all(console: Console, steps: Sequence[Step], folder: Path) -> bool:
 def _run_all(console: Console, steps: Sequence[Step], folder: Path) -> bool:
     for part in folder.glob("*.part"):
         part.unlink()
-    waiting = [step for step in steps if not is_done(folder / f"{step.name}.json", step)]
+    waiting = _waiting(steps, folder)
     estimate = Estimate([step.usual_s for step in waiting])
     console.print(
         f"{len(waiting)} of {len(steps)} steps to run, about {duration(estimate.left_s(0.0))}; results in {folder}"
@@ -74,6 +75,15 @@ def _run_all(console: Console, steps: Sequence[Step], folder: Path) -> bool:
     return not failed
 
 
+def _waiting(steps: Sequence[Step], folder: Path) -> Sequence[Step]:
+    """The steps that are to be run: what is not done, and what is compared with a step that is run again."""
+    waiting: dict[str, Step] = {}
+    for step in steps:
+        if not is_done(folder / f"{step.name}.json", step) or not waiting.keys().isdisjoint(step.checks):
+            waiting[step.name] = step
+    return list(waiting.values())
+
+
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     """Keep other suites out of a folder; the kernel lets them in again when this process ends, however it does."""
@@ -88,19 +98,11 @@ def _alone_in(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def is_done(path: Path, step: Step) -> bool:
-    """Whether a step's file is there, whole, of the same settings and code, and of a step that succeeded."""
-    try:
-        found = read(path).step
-    except (BenchError, OSError):
-        return False
-    return found is not None and found.error is None and (found.arguments, found.code) == (list(step.arguments), code())
-
-
 def run_step(step: Step, folder: Path, tell: Callable[[], None]) -> str | None:
     """Run one step, and write its file; return why it failed, if it did."""
     part, log, target = (folder / f"{step.name}.{suffix}" for suffix in ("part", "log", "json"))
-    compared = [word for path in _checks(step, folder) for word in ("--lab", str(path))]
+    checks = digests(step, folder)
+    compared = [word for name in checks for word in ("--lab", str(folder / f"{name}.json"))]
     command = [sys.executable, "-m", "bench", *step.arguments, *compared, "--json", str(part)]
     began_at = time.monotonic()
     try:
@@ -114,25 +116,19 @@ def run_step(step: Step, folder: Path, tell: Callable[[], None]) -> str | None:
         except (BenchError, OSError) as unreadable:
             error = error or str(unreadable)
         took_s = time.monotonic() - began_at
-        about = {"name": step.name, "arguments": step.arguments, "code": code(), "took_s": took_s, "error": error}
+        about = {
+            "name": step.name,
+            "arguments": step.arguments,
+            "checks": checks,
+            "code": code(),
+            "took_s": took_s,
+            "error": error,
+        }
         part.write_bytes(msgspec.json.encode({**found, "step": about}))
         part.replace(target)
         return error
     finally:
         part.unlink(missing_ok=True)
-
-
-def _checks(step: Step, folder: Path) -> Sequence[Path]:
-    """The files to which a step compares its results: those of steps that have succeeded."""
-    found = []
-    for path in (folder / f"{name}.json" for name in step.checks):
-        try:
-            done = read(path).step
-        except (BenchError, OSError):
-            continue
-        if done is not None and done.error is None:
-            found.append(path)
-    return found
 
 
 def _wait(process: "subprocess.Popen[bytes]", tell: Callable[[], None]) -> int:

@@ -14,15 +14,18 @@ from bench.lab.modes.table import MODES
 from bench.lab.run import fits
 from bench.lab.scenarios import SCENARIOS
 from bench.report import BenchError
-from bench.suite import run, steps
+from bench.suite import done, run, steps
+from bench.suite.done import is_done
 from bench.suite.progress import Estimate, duration
-from bench.suite.run import is_done, run_all, run_step
+from bench.suite.run import run_all, run_step
 from bench.suite.steps import Rivals, Step, plan
 from bench.versions import code
 from testbed.processes import spawn
 
 GOOD = Step("good", ["serve", "--size", "1MiB"], 10.0)
 OTHER = Step("other", ["relay"], 20.0)
+WRITE = 'printf "{\\"bench\\": \\"$BENCH\\", \\"versions\\": {\\"code\\": \\"$CODE\\"}}" > "$JSON"'
+"""What every bench does."""
 
 
 def script(monkeypatch: pytest.MonkeyPatch, body: str) -> list[Sequence[str]]:
@@ -31,7 +34,8 @@ def script(monkeypatch: pytest.MonkeyPatch, body: str) -> list[Sequence[str]]:
 
     def spawned(command: Sequence[str], **options: object) -> object:
         commands.append(command)
-        return spawn(["sh", "-c", f'JSON="{command[-1]}"; BENCH="{command[3]}"; {body}'], **options)  # type: ignore[arg-type]
+        given = f'JSON="{command[-1]}"; BENCH="{command[3]}"; CODE="{code()}"; {body}'
+        return spawn(["sh", "-c", given], **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(run, "spawn", spawned)
     return commands
@@ -49,18 +53,72 @@ def all_of(wanted: Sequence[Step], folder: Path) -> tuple[bool, str]:
 def test_what_is_there_is_not_measured_again_unless_its_settings_or_the_code_have_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commands = script(monkeypatch, 'echo "{\\"bench\\": \\"$BENCH\\"}" > "$JSON"')
+    commands = script(monkeypatch, WRITE)
     assert all_of([GOOD, OTHER], tmp_path)[0]
     assert len(commands) == 2
     assert all_of([GOOD, OTHER], tmp_path)[0]
     assert len(commands) == 2, "both are there"
     assert not is_done(tmp_path / "good.json", Step("good", ["serve"], 10.0)), "other settings"
-    monkeypatch.setattr(run, "code", lambda: "other code")
+    monkeypatch.setattr(done, "code", lambda: "other code")
     assert not is_done(tmp_path / "good.json", GOOD)
 
 
+def test_what_was_measured_of_code_that_was_edited_meanwhile_is_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(monkeypatch, f"CODE=edited; {WRITE}")
+    assert run_step(GOOD, tmp_path, lambda: None) is None
+    assert json.loads((tmp_path / "good.json").read_text())["step"]["code"] == code()
+    assert not is_done(tmp_path / "good.json", GOOD)
+
+
+def in_modes(*modes: str, flags: Sequence[str] = (), nodes: int = 5) -> Step:
+    """A step of the lab."""
+    words = ["lab", "fanout", "--nodes", f"{nodes}", *(word for mode in modes for word in ("--mode", mode)), *flags]
+    return Step("lab", words, 10.0)
+
+
+SPEGEL = ("--spegel", "/opt/spegel", "--spegel-containerd", "/opt/containerd")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "enough"),
+    [
+        (in_modes("skvaller", "dht"), True),
+        (in_modes("dht"), True),
+        (in_modes("skvaller", "dht", "spegel", flags=SPEGEL), True),
+        (in_modes("skvaller", "dht", "spegel", flags=("--spegel", "/opt/newer")), False),
+        (in_modes("skvaller", "direct"), False),
+        (in_modes("skvaller", "dht", nodes=6), False),
+    ],
+)
+def test_a_file_with_more_modes_than_are_wanted_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: Step, enough: bool
+) -> None:
+    script(monkeypatch, WRITE)
+    run_step(in_modes("skvaller", "dht", "spegel", flags=SPEGEL), tmp_path, lambda: None)
+    assert is_done(tmp_path / "lab.json", wanted) == enough
+
+
+def test_what_is_compared_with_other_steps_is_run_again_when_their_files_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = script(monkeypatch, WRITE)
+    compared = Step("scale", ["scale"], 10.0, ["good", "other"])
+    assert all_of([GOOD, compared], tmp_path)[0]
+    assert all_of([GOOD, compared], tmp_path)[0]
+    assert [command[3] for command in commands] == ["serve", "scale"]
+    assert all_of([GOOD, OTHER, compared], tmp_path)[0]
+    assert [command[3] for command in commands[2:]] == ["relay", "scale"], "one has appeared, in the same run"
+    assert commands[-1].count("--lab") == 2
+    found = json.loads((tmp_path / "good.json").read_text())
+    (tmp_path / "good.json").write_text(json.dumps({**found, "written_unix_s": 1.0}))
+    assert all_of([GOOD, OTHER, compared], tmp_path)[0]
+    assert [command[3] for command in commands[4:]] == ["scale"], "one has changed"
+
+
 def test_a_step_that_fails_is_noted_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    body = '[ "$BENCH" = serve ] && { echo no disk; exit 3; }; echo "{\\"bench\\": \\"relay\\"}" > "$JSON"'
+    body = f'[ "$BENCH" = serve ] && {{ echo no disk; exit 3; }}; {WRITE}'
     commands = script(monkeypatch, body)
     whole, said = all_of([GOOD, OTHER], tmp_path)
     assert not whole
@@ -79,7 +137,7 @@ def test_a_half_written_file_never_counts(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "good.json").write_text(half)
     (tmp_path / "other.part").write_text(half)
     assert not is_done(tmp_path / "good.json", GOOD)
-    script(monkeypatch, 'echo "{\\"bench\\": \\"serve\\"}" > "$JSON"')
+    script(monkeypatch, WRITE)
     assert all_of([GOOD], tmp_path)[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["good.json", "good.log"]
 
@@ -105,7 +163,7 @@ def test_ctrl_c_lets_the_step_clean_up_and_leaves_nothing_half_done(
 def test_two_suites_do_not_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     descriptor = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    script(monkeypatch, 'echo "{\\"bench\\": \\"serve\\"}" > "$JSON"')
+    script(monkeypatch, WRITE)
     try:
         with pytest.raises(BenchError, match="another suite uses"):
             all_of([GOOD], tmp_path)
@@ -115,7 +173,7 @@ def test_two_suites_do_not_share_a_folder(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_the_step_is_known_by_the_code_that_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script(monkeypatch, 'echo "{\\"bench\\": \\"serve\\"}" > "$JSON"')
+    script(monkeypatch, WRITE)
     run_step(GOOD, tmp_path, lambda: None)
     found = json.loads((tmp_path / "good.json").read_text())["step"]
     assert (found["code"], found["arguments"]) == (code(), ["serve", "--size", "1MiB"])
