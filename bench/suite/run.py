@@ -15,6 +15,7 @@ from rich.console import Console
 
 from testbed.processes import kill, spawn
 
+from ..machine import need_root
 from ..page.results import read
 from ..report import BenchError
 from ..versions import code
@@ -39,7 +40,7 @@ def run_all(console: Console, steps: Sequence[Step], folder: Path) -> bool:
     complete. Ctrl-C and SIGTERM stop the step that runs, which removes what it made.
 
     Raises:
-        BenchError: another suite uses the folder.
+        BenchError: another suite uses the folder, or a step that is to be run needs root: nothing has been run then.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _alone_in(folder):
@@ -50,6 +51,8 @@ def _run_all(console: Console, steps: Sequence[Step], folder: Path) -> bool:
     for part in folder.glob("*.part"):
         part.unlink()
     waiting = _waiting(steps, folder)
+    if any(needs_root(step) for step in waiting):
+        need_root("all")
     estimate = Estimate([step.usual_s for step in waiting])
     console.print(
         f"{len(waiting)} of {len(steps)} steps to run, about {duration(estimate.left_s(0.0))}; results in {folder}"
@@ -96,6 +99,11 @@ def _alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def needs_root(step: Step) -> bool:
+    """Whether a step makes network namespaces: the lab's, and gossip between real processes."""
+    return step.arguments[0] == "lab" or (step.arguments[0] == "gossip" and "--sim" not in step.arguments)
 
 
 def run_step(step: Step, folder: Path, tell: Callable[[], None]) -> str | None:

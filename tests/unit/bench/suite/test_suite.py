@@ -17,7 +17,7 @@ from bench.report import BenchError
 from bench.suite import done, run, steps
 from bench.suite.done import is_done
 from bench.suite.progress import Estimate, duration
-from bench.suite.run import run_all, run_step
+from bench.suite.run import needs_root, run_all, run_step
 from bench.suite.steps import Rivals, Step, plan
 from bench.versions import code
 from testbed.processes import spawn
@@ -115,6 +115,25 @@ def test_what_is_compared_with_other_steps_is_run_again_when_their_files_change(
     (tmp_path / "good.json").write_text(json.dumps({**found, "written_unix_s": 1.0}))
     assert all_of([GOOD, OTHER, compared], tmp_path)[0]
     assert [command[3] for command in commands[4:]] == ["scale"], "one has changed"
+
+
+def test_without_root_nothing_is_run_and_nothing_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = script(monkeypatch, WRITE)
+    step = in_modes("skvaller")
+    (tmp_path / "lab.json").write_text("of other code")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(BenchError, match="sudo python -m bench all"):
+        all_of([GOOD, step], tmp_path)
+    assert not commands
+    assert (tmp_path / "lab.json").read_text() == "of other code"
+    assert all_of([GOOD], tmp_path)[0], "this one needs no root"
+
+
+@pytest.mark.parametrize("size", ["hour", "long", "quick", "smoke"])
+def test_root_is_needed_by_the_steps_that_make_namespaces(size: str) -> None:
+    for step in plan(size, Rivals()):
+        real_gossip = step.name.startswith("gossip-nodes")
+        assert needs_root(step) == (step.name.startswith("lab-") or real_gossip)
 
 
 def test_a_step_that_fails_is_noted_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
