@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from testbed.network import PREFIX, orphaned
-from testbed.processes import missing
+from testbed.processes import missing, remove_folder
 
 from .report import MIB, BenchError
 
@@ -53,7 +53,7 @@ def workplace(parent: Path | None, needed_bytes: int) -> Iterator[Path]:
     parent = parent or Path(tempfile.gettempdir())
     for path in parent.glob(f"{PREFIX}*"):
         if orphaned(path.name):
-            shutil.rmtree(path, ignore_errors=True)
+            remove_folder(path.resolve())  # a disk of its own may be mounted inside
     with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-", dir=parent, ignore_cleanup_errors=True) as name:
         free = shutil.disk_usage(name).free
         if free < needed_bytes:
