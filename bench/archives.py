@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import resource
+import shutil
 import tarfile
 import time
 from collections.abc import Sequence
@@ -70,8 +71,10 @@ def measure(console: Console, size: int, folder: Path | None, *, quick: bool = F
 
 def _round(number: int, place: Path, archive: Path, figures: dict[tuple[str, str], _Figures]) -> float:
     """Load into an agent that has nothing, and save from it; return the agent's peak memory, MiB."""
+    folder = place / f"agent-{number}"
     with ExitStack() as stack:
-        agent = stack.enter_context(LoneAgent(place / f"agent-{number}"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)  # the next round has another, of the same size
+        agent = stack.enter_context(LoneAgent(folder))
         target, copied = place / "saved.tar", place / "copied.tar"
         ours = skvaller("load", str(archive), "--agent", agent.url)
         for name, command in turned([(OURS, ours), ("sha256sum", ["sha256sum", str(archive)])], number):
