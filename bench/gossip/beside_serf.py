@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -130,7 +130,6 @@ class Trial:
     size: int
     figures: Figures
     say: Callable[[str], None]
-    healthy_dead: int = field(default=0)
 
     def run(self, amount: Amount, *, idle_only: bool) -> None:
         """Start it, watch it idle, then join, leave, kill and stop nodes, and advertise keys."""
