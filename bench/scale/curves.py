@@ -8,8 +8,8 @@ from .dht import requests, rounds, table_size
 from .figure import Figures
 from .flat import GOSSIP
 from .found import Found
-from .pulls import BY_ZONE, DHT, HOMES, IMAGE, KINDS
-from .world import WAVES
+from .pulls import BY_ZONE, DHT, HOMES, KINDS
+from .world import IMAGE, WAVES
 
 _KADEMLIA: Final = "DHT"
 _MIB: Final = 2.0**20

@@ -7,7 +7,7 @@ from typing import Final
 from ..report import Samples
 from .homes import Homes
 from .whole import Whole
-from .world import MB, MBIT, WAVES, Ledger, World, world_of
+from .world import IMAGE, MBIT, WAVES, Ledger, World, layers_of, world_of
 
 HOMES: Final = "homes"
 BY_ZONE: Final = "homes by zone"
@@ -21,13 +21,9 @@ KINDS: Final[Mapping[str, Callable[[World, str], Ledger]]] = {
 """How nodes pull: by homes, as the product does; by homes in each zone, which ask those of the cluster, as it might;
 and whole blobs from who has announced them, as Spegel does."""
 
-IMAGES: Final = {"10MB-4": 10 * MB, "100MB-4": 100 * MB, "1GB-4": 1000 * MB}
-"""Images of four layers, by the names that Spegel's benchmark gives them, bytes."""
-
-IMAGE: Final = "100MB-4"
-"""The one of which everything is computed."""
-
-LAYERS: Final = 4
+IMAGES: Final = ("10MB-4", IMAGE, "1GB-4")
+"""Images of four layers, by the names that Spegel's benchmark gives them; of the one in the middle, everything is
+computed."""
 
 GRID: Final = (2, 3, 5, 8, 16, 32, 64, 100, 200, 500, 1000, 2000, 5000, 10_000)
 """Numbers of nodes between which curves are drawn."""
@@ -53,7 +49,7 @@ class Case:
 
     def world(self) -> World:
         """The cluster, on links of 1 Gbit/s."""
-        return replace(world_of(self.nodes, self.seed, thin=self.thin), layers=(IMAGES[self.image] // LAYERS,) * LAYERS)
+        return replace(world_of(self.nodes, self.seed, thin=self.thin), layers=layers_of(self.image))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from .flat import GOSSIP
 from .found import Found
 from .kademlia import ALPHA, PROVIDERS_WANTED, K
 from .lab import Checked, apart
-from .pulls import BY_ZONE, HOMES, IMAGE, IMAGES, KINDS
-from .world import OVERSUBSCRIBED, WAVES, world_of
+from .pulls import BY_ZONE, HOMES, IMAGES, KINDS
+from .world import IMAGE, OVERSUBSCRIBED, WAVES, world_of
 
 _WAYS: Final = (*((kind, False) for kind in KINDS), (HOMES, True), (BY_ZONE, True))
 """How nodes pull, and whether lines between zones are thin."""

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from ..lab.images import NAMED
 from .fluid import Water
 
 MBIT: Final = 1e6 / 8
 """Bytes per second of one Mbit/s."""
 
-MB: Final = 1_000_000
-"""Bytes of the MB in the names of Spegel's images."""
+IMAGE: Final = "100MB-4"
+"""The image of Spegel's benchmark that is pulled, if nobody says."""
 
 ZONES_MIN: Final = 3
 """Zones of a cluster: a region of a cloud has three."""
@@ -27,6 +28,12 @@ ROLLING_SHARE: Final = 0.2
 """Share of the nodes that pull at a time in the wave `rolling`, as in the lab and in Spegel's benchmark."""
 
 WAVES: Final = ("at once", "rolling")
+
+
+def layers_of(image: str) -> Sequence[int]:
+    """The layers of one of the images of Spegel's benchmark, by its name: their sizes, bytes."""
+    shape = NAMED[image]
+    return (shape.size_bytes // shape.layers,) * shape.layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +57,7 @@ class World:
     link: float = 1000 * MBIT
     zone_link: float | None = None
     upstream: float = 1000 * MBIT
-    layers: Sequence[int] = (25 * MB,) * 4
+    layers: Sequence[int] = field(default_factory=lambda: layers_of(IMAGE))
     parallel: int = 3
     spread_s: float = 0.0
     seed: int = 1
