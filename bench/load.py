@@ -44,32 +44,51 @@ class Download:
 
 
 def download(server: Server, path: str, size: int, load: Download) -> float:
-    """Put a load on a server; return the bytes per second that came."""
+    """Put a load on a server; return the bytes per second that came.
+
+    Raises:
+        BenchError: a client cannot connect, or gets something else than the content.
+    """
     barrier = threading.Barrier(load.clients + 1, timeout=TIMEOUT_S)
     with ThreadPoolExecutor(load.clients) as pool:
         work = [
             pool.submit(_client, server.address, path, size, load, number, barrier) for number in range(load.clients)
         ]
-        barrier.wait()
-        started_at = time.perf_counter()
-        received = sum(client.result() for client in work)
-        return received / (time.perf_counter() - started_at)
+        try:
+            barrier.wait()
+            started_at = time.perf_counter()
+            received = sum(client.result() for client in work)
+            return received / (time.perf_counter() - started_at)
+        except (threading.BrokenBarrierError, OSError):
+            errors = [error for client in work if (error := client.exception()) is not None]
+            first = next((error for error in errors if not isinstance(error, threading.BrokenBarrierError)), None)
+            said = first or f"its clients were not connected after {TIMEOUT_S:g} s"
+            raise BenchError(f"{server.name} at {server.address}, {load.name}: {said}") from None
 
 
 def requests_per_s(server: Server, path: str, accept: str, connections: int, seconds: int) -> float:
-    """Requests for something small that a server answers in a second, measured with wrk."""
+    """Requests for something small that a server answers in a second, measured with wrk.
+
+    Raises:
+        BenchError: it answers none, or not well.
+    """
     url = f"http://{server.address}{path}"
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-H", f"Accept: {accept}", url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     rate = re.search(r"Requests/sec:\s*([0-9.]+)", done.stdout)
-    if rate is None or "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
+    if rate is None or not float(rate[1]) or "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
         raise BenchError(f"{server.name} did not answer {path} well: {' '.join((done.stdout + done.stderr).split())}")
     return float(rate[1])
 
 
 def _client(address: Address, path: str, size: int, load: Download, number: int, barrier: threading.Barrier) -> int:
     received = 0
-    with socket.create_connection(address, TIMEOUT_S) as connection:
+    try:
+        connection = socket.create_connection(address, TIMEOUT_S)
+    except OSError:
+        barrier.abort()  # nobody waits for one that does not come
+        raise
+    with connection:
         barrier.wait()
         for start, stop in load.requests(number, size):
             wanted = None if (start, stop) == (0, size) else (start, stop)
