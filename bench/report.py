@@ -32,17 +32,24 @@ class Samples:
 
     @property
     def median(self) -> float:
-        """The middle one."""
-        return statistics.median(self.values)
+        """The middle one; no number (NaN) where one of them is none."""
+        return math.nan if any(map(math.isnan, self.values)) else statistics.median(self.values)
 
     def __truediv__(self, other: "Samples") -> "Samples":
         """The ratios, round by round: what slows the whole machine down slows both, and cancels out."""
-        return Samples([mine / theirs for mine, theirs in zip(self.values, other.values, strict=True)])
+        return Samples([_ratio(mine, theirs) for mine, theirs in zip(self.values, other.values, strict=True)])
 
     def __format__(self, spec: str) -> str:
         """Median and range, the numbers formatted as `spec` says; the range is left out where all look the same."""
         median, low, high = (f"{value:{spec}}" for value in (self.median, min(self.values), max(self.values)))
         return median if low == high else f"{median}  [dim]{low} to {high}[/dim]"
+
+
+def _ratio(mine: float, theirs: float) -> float:
+    """Of what was too little to be measured, infinite; of both, no number."""
+    if theirs:
+        return mine / theirs
+    return math.inf if mine else math.nan
 
 
 Cell = Samples | float | str | None
