@@ -1,102 +1,53 @@
 """The benches' command line: `python -m bench NAME`, from the repository's root."""
 
 import json
-import re
 import secrets
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import SubprocessError
 from types import FrameType
 from typing import Any
 
 import click
 from rich.console import Console
 
-from mirror.errors import ConfigError
-from mirror.tables import parse_size
 from testbed.errors import RunError
 
+from .arguments import MIB, PLOT_SUFFIXES, Counts, Rate, Size, Target, plot_file
 from .lab.chaos.schedule import KINDS
 from .lab.hub.settings import MODES as HUB_MODES
-from .lab.images import NAMED, shape_of
+from .lab.images import LEAST_BYTES, NAMED, shape_of
 from .lab.modes.table import MODES
 from .lab.scenarios import ALIASES, SCENARIOS
 from .report import BenchError, Report
 
 GIB = 1024**3
-MIB = 1024**2
 _FILE_COLUMNS = 120
 _PROCESSES_MAX = 200
-_BITS = {"kbit": 1_000, "mbit": 1_000_000, "gbit": 1_000_000_000}
-_RATE_LEAST_BITS = 1_000_000
-_RATE_MOST_BITS = 100_000_000_000
-
-
-class _Size(click.ParamType):  # type: ignore[type-arg]  # the oldest click that is allowed has no such argument
-    """A number of bytes, such as `512MiB`."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            return parse_size(value)
-        except (ConfigError, ValueError) as error:
-            self.fail(str(error), param, ctx)
-
-
-class _Rate(click.ParamType):  # type: ignore[type-arg]  # the oldest click that is allowed has no such argument
-    """Bits per second, such as `200mbit`."""
-
-    name = "rate"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)(kbit|mbit|gbit)", value.lower())
-        rate = float(found[1]) * _BITS[found[2]] if found else 0.0
-        if not _RATE_LEAST_BITS <= rate <= _RATE_MOST_BITS:
-            self.fail(f"{value!r} must be from 1mbit to 100gbit", param, ctx)
-        return round(rate)
-
-
-class _Counts(click.ParamType):  # type: ignore[type-arg]  # the oldest click that is allowed has no such argument
-    """Numbers of nodes, such as `10,20`."""
-
-    name = "counts"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
-        if isinstance(value, list):
-            return value
-        try:
-            counts = [int(word) for word in value.split(",")]
-        except ValueError:
-            counts = []
-        if not counts or not all(3 <= count <= 100_000 for count in counts):
-            self.fail(f"{value!r} must be numbers from 3 to 100000, with commas between them", param, ctx)
-        return counts
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of the benches that move a blob."""
     for option in (
-        click.option(
-            "--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too."
-        ),
+        click.option("--json", "target", type=Target(), help="Write the figures too."),
         click.option("--quick", is_flag=True, help="Fewer rounds, a smaller blob: a minute or two."),
-        click.option("--size", type=_Size(), metavar="SIZE", help="Size of the blob.  [default: 1GiB, 64MiB if quick]"),
+        click.option(
+            "--size", type=Size(MIB), metavar="SIZE", help="Size of the blob.  [default: 1GiB, 64MiB if quick]"
+        ),
         click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files."),
     ):
         command = option(command)
     return command
 
 
-def _blob_bytes(*, quick: bool) -> int:
-    """The size of a blob, if nobody says: a quick one is long enough to see who is fast."""
-    return 64 * MIB if quick else GIB
+def _blob_bytes(size: int | None, *, quick: bool, quick_bytes: int = 64 * MIB) -> int:
+    """The size of a blob: as somebody says, or else one that is long enough to see who is fast."""
+    if size is not None:
+        return size
+    return quick_bytes if quick else GIB
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -159,13 +110,14 @@ def suite(
         click.echo(f"{len(steps)} steps, about {duration(sum(step.usual_s for step in steps))}")
         return
     _need_page()
+    target = folder / "report.html"
     console = _console()
     signal.signal(signal.SIGTERM, _end)
     try:
         whole = run_all(console, steps, folder)
     except (BenchError, OSError) as error:
         raise click.ClickException(str(error)) from None
-    _write_page(console, [folder], folder / "report.html", None)
+    _write_page(console, [folder], target, None)
     sys.exit(0 if whole else 1)
 
 
@@ -174,10 +126,10 @@ def suite(
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Target(),
     help="The page; its JSON goes beside it.  [default: report.html in the first folder]",
 )
-@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write a page of documents, too.")
+@click.option("--markdown", type=Target(), help="Write a page of documents, too.")
 def page(folders: tuple[Path, ...], output: Path | None, markdown: Path | None) -> None:
     """One page of all results in a FOLDER; of two, of the samples of both, and whether they agree."""
     if len(folders) > 2:
@@ -188,7 +140,7 @@ def page(folders: tuple[Path, ...], output: Path | None, markdown: Path | None) 
 @main.command(name="compare")
 @click.argument("one", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("other", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--json", "target", type=Target(), help="Write the figures too.")
 def compare(one: Path, other: Path, target: Path | None) -> None:
     """Do two runs agree? Their figures, by the rule by which the page calls one mode better than another.
 
@@ -235,7 +187,7 @@ def serve(target: Path | None, size: int | None, folder: Path | None, *, quick: 
     """Serving what is cached: the agent, nginx with sendfile, and docker-registry."""
     from .serve import measure
 
-    _run(lambda console: measure(console, size or _blob_bytes(quick=quick), folder, quick=quick), target)
+    _run(lambda console: measure(console, _blob_bytes(size, quick=quick), folder, quick=quick), target)
 
 
 @main.command()
@@ -244,7 +196,7 @@ def relay(target: Path | None, size: int | None, folder: Path | None, *, quick: 
     """Passing a blob on while it arrives: the agent, nginx proxy_cache, and docker-registry as a proxy."""
     from .relay import measure
 
-    _run(lambda console: measure(console, size or _blob_bytes(quick=quick), folder, quick=quick), target)
+    _run(lambda console: measure(console, _blob_bytes(size, quick=quick), folder, quick=quick), target)
 
 
 @main.command()
@@ -253,7 +205,7 @@ def channels(target: Path | None, size: int | None, folder: Path | None, *, quic
     """Passing a blob on between members: in clear text, signed, and by TLS with each of its ciphers."""
     from .channels import measure
 
-    _run(lambda console: measure(console, size or _blob_bytes(quick=quick), folder, quick=quick), target)
+    _run(lambda console: measure(console, _blob_bytes(size, quick=quick), folder, quick=quick), target)
 
 
 @main.command()
@@ -262,12 +214,12 @@ def archives(target: Path | None, size: int | None, folder: Path | None, *, quic
     """Loading an archive of docker beside sha256sum of it, and saving one beside skopeo copy."""
     from .archives import measure
 
-    size = size or (256 * MIB if quick else GIB)  # less is over before the command has started
-    _run(lambda console: measure(console, size, folder, quick=quick), target)
+    bytes_ = _blob_bytes(size, quick=quick, quick_bytes=256 * MIB)  # less is over before the command has started
+    _run(lambda console: measure(console, bytes_, folder, quick=quick), target)
 
 
 @main.command()
-@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--json", "target", type=Target(), help="Write the figures too.")
 @click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
 def lazy(target: Path | None, folder: Path | None) -> None:
     """Reading ranges of a layer that nobody holds, as lazily pulling runtimes do: directly, and through the agent."""
@@ -277,7 +229,7 @@ def lazy(target: Path | None, folder: Path | None) -> None:
 
 
 @main.command()
-@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--json", "target", type=Target(), help="Write the figures too.")
 @click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
 def viewers(target: Path | None, folder: Path | None) -> None:
     """What the status page costs an agent that 20 browsers look at, and how soon Chromium paints it."""
@@ -287,7 +239,7 @@ def viewers(target: Path | None, folder: Path | None) -> None:
 
 
 @main.command()
-@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--json", "target", type=Target(), help="Write the figures too.")
 @click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
 @click.option("--quick", is_flag=True, help="Fewer rounds, small directories, a file of 64 MiB: some 20 s.")
 def micro(target: Path | None, folder: Path | None, *, quick: bool) -> None:
@@ -298,10 +250,10 @@ def micro(target: Path | None, folder: Path | None, *, quick: bool) -> None:
 
 
 @main.command()
-@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--json", "target", type=Target(), help="Write the figures too.")
 @click.option(
     "--nodes",
-    type=_Counts(),
+    type=Counts(),
     metavar="N,N,...",
     help="Cluster sizes.  [default: 10,20,30; with --sim 10,100,1000; quick: 10, 10,100]",
 )
@@ -315,7 +267,7 @@ def micro(target: Path | None, folder: Path | None, *, quick: bool) -> None:
 @click.option("--sim", is_flag=True, help="Simulate ours instead: real nodes up to 1,500, beyond that a model.")
 @click.option(
     "--plot",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Target(suffixes=PLOT_SUFFIXES),
     help="With --sim: file for the plot.  [default: beside the JSON]",
 )
 def gossip(
@@ -340,11 +292,8 @@ def gossip(
     if sim:
         from .gossip import simulated
 
-        if plot is None and target is not None and find_spec("matplotlib") is not None:
-            plot = target.with_suffix(".svg")
-        _run(
-            lambda console: simulated.measure(console, nodes or ([10, 100] if quick else [10, 100, 1000]), plot), target
-        )
+        sizes = nodes or ([10, 100] if quick else [10, 100, 1000])
+        _run(lambda console: simulated.measure(console, sizes), target, plot_file(plot, target))
         return
     if max(nodes or [0]) > _PROCESSES_MAX:
         raise click.UsageError(f"more than {_PROCESSES_MAX} processes do not fit a machine: add --sim")
@@ -357,8 +306,8 @@ def gossip(
 
 
 @main.command()
-@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
-@click.option("--nodes", type=_Counts(), metavar="N,N,...", help="Cluster sizes.  [default: 100,1000,10000]")
+@click.option("--json", "target", type=Target(), help="Write the figures too.")
+@click.option("--nodes", type=Counts(), metavar="N,N,...", help="Cluster sizes.  [default: 100,1000,10000]")
 @click.option(
     "--lab",
     "checks",
@@ -366,9 +315,7 @@ def gossip(
     multiple=True,
     help="JSON of `lab fanout` or `lab rolling`, to which the model is compared; may be repeated.",
 )
-@click.option(
-    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="File for the plots.  [default: beside the JSON]"
-)
+@click.option("--plot", type=Target(suffixes=PLOT_SUFFIXES), help="File for the plots.  [default: beside the JSON]")
 @click.option("--quick", is_flag=True, help="Simulate gossip with 100 nodes at most, and compute nothing beyond 1,000.")
 def scale(
     target: Path | None, nodes: list[int] | None, checks: tuple[Path, ...], plot: Path | None, quick: bool
@@ -381,9 +328,8 @@ def scale(
     """
     from .scale.run import measure
 
-    if plot is None and target is not None and find_spec("matplotlib") is not None:
-        plot = target.with_suffix(".svg")
-    _run(lambda console: measure(console, nodes or [100, 1000, 10_000], checks, plot, quick=quick), target)
+    sizes = nodes or [100, 1000, 10_000]
+    _run(lambda console: measure(console, sizes, checks, quick=quick), target, plot_file(plot, target))
 
 
 @main.group()
@@ -406,10 +352,10 @@ _SCENARIO_OPTIONS = (
     ),
     click.option("--layers", type=click.IntRange(1, 100), help="Of an image given by its size.  [default: 4]"),
     click.option(
-        "--link", type=_Rate(), default="200mbit", metavar="RATE", help="Of each host, either way.  [default: 200mbit]"
+        "--link", type=Rate(), default="200mbit", metavar="RATE", help="Of each host, either way.  [default: 200mbit]"
     ),
     click.option(
-        "--upstream", type=_Rate(), default="200mbit", metavar="RATE", help="Of the registry.  [default: 200mbit]"
+        "--upstream", type=Rate(), default="200mbit", metavar="RATE", help="Of the registry.  [default: 200mbit]"
     ),
     click.option(
         "--mode",
@@ -473,10 +419,10 @@ _SCENARIO_OPTIONS = (
         default="cubic",
         help="How TCP of all hosts reacts to full links.  [default: cubic, as in most kernels]",
     ),
-    click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too."),
+    click.option("--json", "target", type=Target(), help="Write the figures too."),
     click.option(
         "--plot",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=Target(suffixes=PLOT_SUFFIXES),
         help="File for the plot of where the bytes came from.  [default: beside the JSON]",
     ),
     click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files."),
@@ -508,17 +454,13 @@ def _measure_scenario(name: str, called: str) -> click.Command:
         from .lab.run import measure
         from .lab.settings import Settings
 
-        drawable = find_spec("matplotlib") is not None
-        if plot is not None and not drawable:
-            raise click.UsageError("--plot needs matplotlib: pip install '.[bench]'")
-        if plot is None and target is not None and drawable:
-            plot = target.with_suffix(".svg")
+        plot = plot_file(plot, target)
         try:
             shape = shape_of(image, layers)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--image") from None
         wanted = Settings(scenario=name, image=shape.size_bytes, layers=shape.layers, image_name=shape.name, **settings)
-        _run(lambda console: measure(console, wanted, plot), target)
+        _run(lambda console: measure(console, wanted), target, plot)
 
     for option in reversed(_SCENARIO_OPTIONS):
         command = option(command)
@@ -543,7 +485,7 @@ for _called, _name in {**{name: name for name in SCENARIOS}, **ALIASES}.items():
     metavar="FAULT",
     help=f"Leave a kind of fault out; may be repeated: {', '.join(KINDS)}.",
 )
-@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--json", "target", type=Target(), help="Write the figures too.")
 @click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
 @click.option("--keep-logs", type=click.Path(file_okay=False, path_type=Path), help="Keep all logs here.")
 def chaos(target: Path | None, nodes: int, minutes: float, seed: int | None, **settings: Any) -> None:
@@ -578,7 +520,7 @@ def chaos(target: Path | None, nodes: int, minutes: float, seed: int | None, **s
 )
 @click.option("--nodes", type=click.IntRange(2, 50), default=10, help="Hosts behind one address.  [default: 10]")
 @click.option("--images", type=click.IntRange(1, 50), default=10, help="That each of them pulls.  [default: 10]")
-@click.option("--image", type=_Size(), default=MIB, metavar="SIZE", help="Size of each.  [default: 1MiB]")
+@click.option("--image", type=Size(LEAST_BYTES), default=MIB, metavar="SIZE", help="Size of each.  [default: 1MiB]")
 @click.option("--limit", type=click.IntRange(1), default=10, help="Pulls that the address may.  [default: 10]")
 @click.option("--spegel", type=click.Path(dir_okay=False, path_type=Path), help="Its binary, if not on PATH.")
 @click.option(
@@ -586,7 +528,7 @@ def chaos(target: Path | None, nodes: int, minutes: float, seed: int | None, **s
     type=click.Path(dir_okay=False, path_type=Path),
     help="For all modes; else that on PATH.",
 )
-@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--json", "target", type=Target(), help="Write the figures too.")
 @click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
 @click.option("--keep-logs", type=click.Path(file_okay=False, path_type=Path), help="Keep all logs here.")
 def hub(target: Path | None, modes: tuple[str, ...], **settings: Any) -> None:
@@ -605,9 +547,9 @@ def hub(target: Path | None, modes: tuple[str, ...], **settings: Any) -> None:
 
 @lab.command()
 @click.option("--images", type=click.IntRange(1, 200), default=20, help="That are pinned.  [default: 20]")
-@click.option("--image", type=_Size(), default=4 * MIB, metavar="SIZE", help="Size of each.  [default: 4MiB]")
+@click.option("--image", type=Size(LEAST_BYTES), default=4 * MIB, metavar="SIZE", help="Size of each.  [default: 4MiB]")
 @click.option("--link", type=click.IntRange(1), default=50, metavar="MBIT", help="Of each node.  [default: 50]")
-@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--json", "target", type=Target(), help="Write the figures too.")
 @click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
 def pins(target: Path | None, link: int, **settings: Any) -> None:
     """Five nodes with pinned images, of which two die for good while there is no line to upstream.
@@ -621,16 +563,21 @@ def pins(target: Path | None, link: int, **settings: Any) -> None:
     sys.exit(0 if all(goal.reached for goal in report.goals) else 1)
 
 
-def _run(measure: Callable[[Console], Report], target: Path | None) -> Report:
+def _run(measure: Callable[[Console], Report], target: Path | None, plot: Path | None = None) -> Report:
+    """Measure; what was found is written and shown before anything is drawn, so that no error on the way loses it."""
     console = _console()
     signal.signal(signal.SIGTERM, _end)
     try:
         report = measure(console)
-        report.show(console)
-        if target is not None:
-            report.write(target)
+        try:
+            if target is not None:
+                report.write(target)
+        finally:
+            report.show(console)
+        if plot is not None and report.draw is not None:
+            report.draw(plot)
         return report
-    except (BenchError, RunError, OSError) as error:
+    except (BenchError, RunError, OSError, SubprocessError) as error:
         raise click.ClickException(str(error)) from None
 
 

@@ -5,7 +5,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -194,6 +194,7 @@ class Report:
         goals: which of them were reached.
         details: more results, for the JSON alone.
         versions: of programs that only this bench knows, such as one that a flag names.
+        draw: draws its plots into a file, whose suffix gives the format; None: it has none.
     """
 
     bench: str
@@ -201,6 +202,7 @@ class Report:
     goals: Sequence[Goal]
     details: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    draw: Callable[[Path], None] | None = None
 
     def show(self, console: Console) -> None:
         """Print it."""

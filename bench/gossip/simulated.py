@@ -5,10 +5,10 @@ not fit a machine: a model gives detection and dissemination (module `model`), a
 The model runs at smaller sizes, too, beside the real nodes.
 """
 
-import importlib.util
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from gossip.core.config import fast, lan
 from gossip.sim.network import Weather
 
 from ..memory import deep_bytes
-from ..report import BenchError, Report, Samples
+from ..report import Report, Samples
 from . import crowd, tables
 from .growth import Growth
 from .model import Model
@@ -32,14 +32,12 @@ _WARM_S: Final = 0.5  # simulated seconds of a wave of pulls before its traffic 
 _LOSSY: Final = Weather(loss=0.1)
 
 
-def measure(console: Console, sizes: Sequence[int], plot: Path | None) -> Report:
+def measure(console: Console, sizes: Sequence[int]) -> Report:
     """Run it all, in two processes: some ten minutes for 1,000 nodes and as long for 10,000, on an idle machine.
 
     Raises:
-        BenchError: a plot is wanted, and matplotlib is not there; or a simulated cluster does not do what it should.
+        BenchError: a simulated cluster does not do what it should.
     """
-    if plot is not None and importlib.util.find_spec("matplotlib") is None:
-        raise BenchError("a plot needs matplotlib: pip install 'skvaller[bench]'")
     results = simulate(
         console, [(part, size) for size in sorted(set(sizes), reverse=True) for part in _PARTS if _is_for(part, size)]
     )
@@ -47,11 +45,14 @@ def measure(console: Console, sizes: Sequence[int], plot: Path | None) -> Report
     grown = [Grown(size, results["calm", size], results["stalls", size], results["fast", size]) for size in whole]
     modelled = [results[job] for job in sorted(results) if job[0] == "model"]
     found = Found(grown, modelled, *_extrapolate(grown, [size for size in sizes if size > FULL_MAX]))
-    if plot is not None:
-        from .plots import draw
+    return Report("gossip-sim", list(tables.tables(found)), list(tables.goals(found)), draw=partial(_draw, found))
 
-        draw(found, plot)
-    return Report("gossip-sim", list(tables.tables(found)), list(tables.goals(found)))
+
+def _draw(found: Found, target: Path) -> None:
+    """Matplotlib, which not every machine has, is loaded when something is drawn."""
+    from .plots import draw
+
+    draw(found, target)
 
 
 def simulate(console: Console, jobs: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Any]:

@@ -9,6 +9,9 @@ from mirror.tables import parse_size
 _MIB: Final = 1024**2
 _LAYERS_DEFAULT: Final = 4
 
+LEAST_BYTES: Final = 64 * 1024
+"""Of an image at least, bytes: then each of a hundred layers has some, and a pull takes a time that is not 0."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -43,7 +46,7 @@ def shape_of(image: str, layers: int | None) -> Shape:
         layers: how many; None for as many as the name says, or 4.
 
     Raises:
-        ValueError: it is neither (`ConfigError` if the size is wrong), or the name says another number of layers.
+        ValueError: it is neither, or too small, or the name says another number of layers.
     """
     named = NAMED.get(image)
     if named is None:
@@ -51,7 +54,9 @@ def shape_of(image: str, layers: int | None) -> Shape:
             size = parse_size(image)
         except ValueError:
             raise ValueError(f"{image!r} is neither a size such as 200MiB nor one of {', '.join(NAMED)}") from None
-        return Shape(size, layers or _LAYERS_DEFAULT)
+        if size < LEAST_BYTES:
+            raise ValueError(f"{image!r} is too small for an image: give {LEAST_BYTES // 1024}KiB or more")
+        return Shape(size, _LAYERS_DEFAULT if layers is None else layers)
     if layers not in (None, named.layers):
         raise ValueError(f"{image} has {named.layers} layers, not {layers}: leave --layers out, or give a size")
     return named

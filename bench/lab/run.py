@@ -3,7 +3,7 @@
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -45,7 +45,7 @@ _COPIES_PER_NODE: Final = {"http": 1, "ctr": 3}
 """How many copies of the image a host has at most: in its agent's cache, and in containerd packed and unpacked."""
 
 
-def measure(console: Console, settings: Settings, plot: Path | None) -> Report:
+def measure(console: Console, settings: Settings) -> Report:
     """Run it all."""
     programs = _check(settings)
     scenario = SCENARIOS[settings.scenario]
@@ -69,11 +69,15 @@ def measure(console: Console, settings: Settings, plot: Path | None) -> Report:
                 progress.ended()
                 if not console.is_terminal:
                     console.print(f"{settings.scenario}, {mode}: ended; {progress}", highlight=False)
-    if plot is not None and scenario.pulls:
-        from .plots import draw
+    report = tables.report(found, settings, programs.versions)
+    return replace(report, draw=partial(_draw, found, settings)) if scenario.pulls else report
 
-        draw(found, settings, plot)
-    return tables.report(found, settings, programs.versions)
+
+def _draw(found: Sequence[Found], settings: Settings, target: Path) -> None:
+    """Matplotlib, which not every machine has, is loaded when something is drawn."""
+    from .plots import draw
+
+    draw(found, settings, target)
 
 
 class Lab:

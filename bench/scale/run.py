@@ -1,10 +1,11 @@
 """`python -m bench scale`: from 100 to 10,000 nodes, by simulation and on paper."""
 
-import importlib.util
 import multiprocessing
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from ..gossip import crowd
 from ..gossip.simulated import FULL_MAX, MODELLED_MIN, simulate
-from ..report import BenchError, Report
+from ..report import Report
 from . import tables
 from .flat import Flat
 from .found import Found
@@ -32,23 +33,18 @@ _LOOKUPS: Final = 200
 """Lookups in each Kademlia."""
 
 
-def measure(
-    console: Console, sizes: Sequence[int], lab: Sequence[Path], plot: Path | None, *, quick: bool = False
-) -> Report:
+def measure(console: Console, sizes: Sequence[int], lab: Sequence[Path], *, quick: bool = False) -> Report:
     """Run it all: a quarter of an hour on two idle cores, most of it for gossip with 1,000 nodes; `quick`: two minutes.
 
     Args:
         console: is told how far it is.
         sizes: numbers of nodes.
         lab: JSON of the lab, to which the model is compared.
-        plot: file for the plots.
         quick: smaller clusters of gossip are simulated, and nothing is computed beyond 1,000 nodes.
 
     Raises:
-        BenchError: a plot is wanted, and matplotlib is not there; or a file of the lab is none.
+        BenchError: a file of the lab is none.
     """
-    if plot is not None and importlib.util.find_spec("matplotlib") is None:
-        raise BenchError("a plot needs matplotlib: pip install 'skvaller[bench]'")
     checked = check(lab)
     sizes = sorted({size for size in sizes if not quick or size <= _QUICK_MAX} or {_QUICK_MAX})
     grid = sorted({*sizes, *(size for size in GRID[:: 3 if quick else 1] if size <= max(sizes))})
@@ -58,12 +54,14 @@ def measure(
     modelled = {size: result for (part, size), result in simulated.items() if part == "model"}
     per_s = crowd.BLOBS / crowd.WAVE_S
     found = Found(sizes, KEYS, per_s, calm, modelled, walked, pulls, checked, Flat(calm, KEYS))
-    report = tables.report(found)
-    if plot is not None:
-        from .plots import draw
+    return replace(tables.report(found), draw=partial(_draw, found))
 
-        draw(tables.plots_of(found), plot)
-    return report
+
+def _draw(found: Found, target: Path) -> None:
+    """Matplotlib, which not every machine has, is loaded when something is drawn."""
+    from .plots import draw
+
+    draw(tables.plots_of(found), target)
 
 
 def _gossip_jobs(sizes: Sequence[int], *, quick: bool) -> list[tuple[str, int]]:

@@ -20,7 +20,12 @@ def test_a_size_has_four_layers_unless_said_otherwise() -> None:
 
 @pytest.mark.parametrize(
     ("image", "layers", "complaint"),
-    [("10MB-2", None, "neither a size such as 200MiB nor one of 10MB-1"), ("10MB-4", 2, "10MB-4 has 4 layers, not 2")],
+    [
+        ("10MB-2", None, "neither a size such as 200MiB nor one of 10MB-1"),
+        ("10MB-4", 2, "10MB-4 has 4 layers, not 2"),
+        ("0", None, "'0' is too small for an image: give 64KiB or more"),
+        ("63KiB", 1, "too small"),
+    ],
 )
 def test_what_is_no_image_is_refused(image: str, layers: int | None, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
