@@ -27,6 +27,8 @@ from .report import BenchError, Report
 GIB = 1024**3
 _FILE_COLUMNS = 120
 _PROCESSES_MAX = 200
+_PAGE_KEYS = {"answers", "duels"}
+"""Of the JSON of a page, and of no result."""
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
@@ -111,6 +113,7 @@ def suite(
         return
     _need_page()
     target = folder / "report.html"
+    _keep_results(target)
     console = _console()
     signal.signal(signal.SIGTERM, _end)
     try:
@@ -126,10 +129,10 @@ def suite(
 @click.option(
     "-o",
     "--output",
-    type=Target(),
+    type=Target(refused=(".json",)),
     help="The page; its JSON goes beside it.  [default: report.html in the first folder]",
 )
-@click.option("--markdown", type=Target(), help="Write a page of documents, too.")
+@click.option("--markdown", type=Target(refused=(".json",)), help="Write a page of documents, too.")
 def page(folders: tuple[Path, ...], output: Path | None, markdown: Path | None) -> None:
     """One page of all results in a FOLDER; of two, of the samples of both, and whether they agree."""
     if len(folders) > 2:
@@ -164,8 +167,24 @@ def _need_page() -> None:
         raise click.ClickException("the page needs jinja2 and matplotlib: pip install '.[bench]'")
 
 
+def _keep_results(page: Path) -> None:
+    """Refuse to write a page whose JSON would replace a file that is not one of a page."""
+    file = page.with_suffix(".json")
+    try:
+        found = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not found.keys() >= _PAGE_KEYS:
+        raise click.ClickException(
+            f"{page} would replace {file}, which is not of a page, with its figures: give the page another name"
+        )
+
+
 def _write_page(console: Console, folders: Sequence[Path], target: Path, markdown: Path | None) -> None:
     _need_page()
+    _keep_results(target)
     from .page.build import Page
     from .page.results import read_folder
     from .page.write import html, write_markdown

@@ -89,12 +89,14 @@ class Target(click.Path):
     """A file that is written after everything was measured: it has to be possible before.
 
     Args:
-        suffixes: the only ones that are allowed, in lower case; none: all.
+        suffixes: the only ones that are allowed, in lower case; none: all but `refused`.
+        refused: suffixes that are not allowed, in lower case.
     """
 
-    def __init__(self, *, suffixes: Collection[str] = ()) -> None:
+    def __init__(self, *, suffixes: Collection[str] = (), refused: Collection[str] = ()) -> None:
         super().__init__(dir_okay=False, writable=True, path_type=Path)
         self._suffixes = suffixes
+        self._refused = refused
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """The path; one that cannot be written ends the command."""
@@ -102,6 +104,8 @@ class Target(click.Path):
         suffix = path.suffix.lower()
         if self._suffixes and suffix not in self._suffixes:
             self.fail(f"{path} must end in one of {', '.join(self._suffixes)}", param, ctx)
+        if suffix in self._refused:
+            self.fail(f"{path} must not end in {suffix}, as results do: give it another suffix", param, ctx)
         if not path.parent.is_dir():
             self.fail(f"{path}: there is no folder {path.parent}: make it first, or name another one", param, ctx)
         if not path.exists() and not os.access(path.parent, os.W_OK | os.X_OK):

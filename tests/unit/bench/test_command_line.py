@@ -14,6 +14,7 @@ from bench.__main__ import main
 from bench.gossip import simulated
 from bench.lab import run
 from bench.report import BenchError, Report, Table
+from bench.suite import run as suite
 
 FOUND = Table("found", {"x": "x"}, {"x": ".0f"}, [{"x": 1.0}])
 
@@ -131,3 +132,58 @@ def test_no_failure_of_what_is_run_ends_in_a_stack_trace(monkeypatch: pytest.Mon
     status, output = said("serve")
     assert status == 1
     assert output == f"Error: {error}"
+
+
+RESULT = '{"bench": "serve", "tables": [], "goals": []}'
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A folder with a result."""
+    (tmp_path / "serve.json").write_text(RESULT)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["-o", "serve.html"], "serve.html would replace serve.json, which is not of a page"),
+        (["-o", "serve"], "serve would replace serve.json"),
+        (["-o", "serve.json"], "serve.json must not end in .json, as results do"),
+        (["-o", "new.json"], "new.json must not end in .json"),
+        (["--markdown", "serve.json"], "serve.json must not end in .json"),
+        (["-o", "nodir/page.html"], "there is no folder nodir"),
+    ],
+)
+def test_a_page_replaces_no_result(
+    results: Path, monkeypatch: pytest.MonkeyPatch, flags: Sequence[str], complaint: str
+) -> None:
+    monkeypatch.chdir(results)
+    status, output = said("report", ".", *flags)
+    assert status
+    assert complaint in output
+    assert [path.name for path in results.iterdir()] == ["serve.json"]
+    assert (results / "serve.json").read_text() == RESULT
+
+
+@pytest.mark.parametrize("other", ["", "[]", "[" * 100_000, '{"answers": []}'])
+def test_a_page_replaces_no_other_json(results: Path, monkeypatch: pytest.MonkeyPatch, other: str) -> None:
+    monkeypatch.chdir(results)
+    (results / "report.json").write_text(other)
+    assert "which is not of a page" in said("report", ".")[1]
+    assert (results / "report.json").read_text() == other
+
+
+def test_a_suite_asks_before_its_first_step_whether_its_page_may_be_written(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suite, "run_all", lambda *_: pytest.fail("this takes an hour"))
+    (results / "report.json").write_text(RESULT)
+    assert "which is not of a page" in said("all", "--folder", str(results))[1]
+
+
+def test_a_page_replaces_a_page(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(results)
+    for _ in range(2):
+        assert said("report", ".")[0] == 0
+    assert {"answers", "duels"} <= json.loads((results / "report.json").read_text()).keys()
