@@ -1,6 +1,6 @@
 """How the costs and times of gossip grow with the number of nodes, as plots."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -21,16 +21,17 @@ def draw(found: Found, target: Path) -> None:
     _both(key, found, "half of the others", lambda it: it.keys.quantile(0.5))
     _both(key, found, "99 % of the others", lambda it: it.keys.quantile(0.99))
     _both(key, found, "all, median", lambda it: it.keys.everywhere.median)
-    whole = found.grown
-    sizes = [it.size for it in whole]
-    key.plot(sizes, [it.calm.joined.median for it in whole], "s-", label="a join, all")
-    dead.plot(sizes, [it.verdicts.healthy / it.verdicts.hours for it in whole], "o-", label="healthy, a node-hour")
-    dead.plot(sizes, [it.verdicts.stalled / it.verdicts.stalls for it in whole], "o-", label="stalled, a stall")
-    sent.plot(sizes, [it.calm.wave.bytes for it in whole], "o-", label="a wave of pulls, B/s")
-    sent.plot(sizes, [it.calm.idle.bytes for it in whole], "o-", label="idle, B/s")
-    sent.plot(sizes, [it.calm.wave.packets for it in whole], "s-", label="a wave of pulls, packets/s")
-    sent.plot(sizes, [it.calm.idle.packets for it in whole], "s-", label="idle, packets/s")
-    sent.set_yscale("log")
+    lines: Sequence[tuple[Axes, str, str, Callable[[Grown], float]]] = (
+        (key, "s-", "a join, all", lambda it: it.calm.joined.median),
+        (dead, "o-", "healthy, a node-hour", lambda it: it.verdicts.healthy / it.verdicts.hours),
+        (dead, "o-", "stalled, a stall", lambda it: it.verdicts.stalled / it.verdicts.stalls),
+        (sent, "o-", "a wave of pulls, B/s", lambda it: it.calm.wave.bytes),
+        (sent, "o-", "idle, B/s", lambda it: it.calm.idle.bytes),
+        (sent, "s-", "a wave of pulls, packets/s", lambda it: it.calm.wave.packets),
+        (sent, "s-", "idle, packets/s", lambda it: it.calm.idle.packets),
+    )
+    for axes, mark, label, value in lines:
+        _plot(axes, [(it.size, value(it)) for it in found.grown], mark, label)
     _extended(memory, found, lambda it: it.node_bytes / 2**20)
     _extended(cpu, found, lambda it: 100 * it.cpu_share)
     for axes, title in (
@@ -41,8 +42,13 @@ def draw(found: Found, target: Path) -> None:
         (memory, "Tables of a node, empty filters: MiB"),
         (cpu, "CPU of an idle node: % of a core"),
     ):
+        if not axes.lines:  # an axis of logarithms needs something on it
+            axes.remove()
+            continue
         axes.set(title=title, xlabel="nodes", xscale="log")
-        if axes is not sent:
+        if axes is sent:
+            axes.set_yscale("log")
+        else:
             axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
@@ -50,22 +56,26 @@ def draw(found: Found, target: Path) -> None:
     pyplot.close(figure)
 
 
+def _plot(
+    axes: Axes, points: Sequence[tuple[int, float]], mark: str, label: str, colour: str | None = None
+) -> str | None:
+    """A line through some points, unless there is none; return its colour."""
+    if not points:
+        return colour
+    (line,) = axes.plot(*zip(*points, strict=True), mark, label=label, color=colour)
+    return str(line.get_color())
+
+
 def _both(axes: Axes, found: Found, label: str, value: Callable[[Grown | Modelled], float]) -> None:
     """The results of nodes and of the model, in one colour."""
-    (line,) = axes.plot([it.size for it in found.grown], [value(it) for it in found.grown], "o-", label=label)
-    axes.plot(
-        [it.size for it in found.modelled],
-        [value(it) for it in found.modelled],
-        "x--",
-        color=line.get_color(),
-        label=f"{label}, model",
-    )
+    colour = _plot(axes, [(it.size, value(it)) for it in found.grown], "o-", label)
+    _plot(axes, [(it.size, value(it)) for it in found.modelled], "x--", f"{label}, model", colour)
 
 
 def _extended(axes: Axes, found: Found, value: Callable[[Calm | Extrapolated], float]) -> None:
     """What was counted, and what follows from it."""
     counted = [(it.size, value(it.calm)) for it in found.grown]
-    (line,) = axes.plot(*zip(*counted, strict=True), "o-", label="counted")
-    beyond = [*counted[-1:], *((it.size, value(it)) for it in found.extrapolated)]
+    colour = _plot(axes, counted, "o-", "counted")
     if found.extrapolated:
-        axes.plot(*zip(*beyond, strict=True), "x--", color=line.get_color(), label="extrapolated")
+        beyond = [(it.size, value(it)) for it in found.extrapolated]
+        _plot(axes, [*counted[-1:], *beyond], "x--", "extrapolated", colour)

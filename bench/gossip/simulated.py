@@ -18,7 +18,7 @@ from gossip.core.config import fast, lan
 from gossip.sim.network import Weather
 
 from ..memory import deep_bytes
-from ..report import Report, Samples
+from ..report import BenchError, Report, Samples
 from . import crowd, tables
 from .growth import Growth
 from .model import Model
@@ -36,8 +36,13 @@ def measure(console: Console, sizes: Sequence[int]) -> Report:
     """Run it all, in two processes: some ten minutes for 1,000 nodes and as long for 10,000, on an idle machine.
 
     Raises:
-        BenchError: a simulated cluster does not do what it should.
+        BenchError: no size is simulated whole; or a simulated cluster does not do what it should.
     """
+    if min(sizes) > FULL_MAX:
+        raise BenchError(
+            f"clusters of more than {FULL_MAX:,} nodes are not simulated whole, and their costs follow from smaller "
+            f"ones: give two sizes of at most {FULL_MAX:,}, too, such as --nodes 100,1000,{min(sizes)}"
+        )
     results = simulate(
         console, [(part, size) for size in sorted(set(sizes), reverse=True) for part in _PARTS if _is_for(part, size)]
     )
