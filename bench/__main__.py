@@ -16,7 +16,7 @@ from rich.console import Console
 
 from testbed.errors import RunError
 
-from .arguments import MIB, PLOT_SUFFIXES, Counts, Rate, Size, Target, plot_file
+from .arguments import MIB, PLOT_SUFFIXES, Counts, NewFolder, Rate, Size, Target, plot_file
 from .lab.chaos.schedule import KINDS
 from .lab.hub.settings import MODES as HUB_MODES
 from .lab.images import LEAST_BYTES, NAMED, shape_of
@@ -37,7 +37,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--json", "target", type=Target(), help="Write the figures too."),
         click.option("--quick", is_flag=True, help="Fewer rounds, a smaller blob: a minute or two."),
         click.option(
-            "--size", type=Size(MIB), metavar="SIZE", help="Size of the blob.  [default: 1GiB, 64MiB if quick]"
+            "--size", type=Size(MIB), metavar="SIZE", help="Of the blob, 1MiB or more.  [default: 1GiB, 64MiB if quick]"
         ),
         click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files."),
     ):
@@ -63,7 +63,7 @@ def main() -> None:
 @click.option("--smoke", "size", flag_value="smoke", help="In about a minute: does every part work?")
 @click.option(
     "--folder",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=NewFolder(),
     help="For the results.  [default: results; with --quick or --smoke results-quick, results-smoke]",
 )
 @click.option("--only", multiple=True, metavar="TEXT", help="Only steps with this in their name; may be repeated.")
@@ -445,9 +445,7 @@ _SCENARIO_OPTIONS = (
         help="File for the plot of where the bytes came from.  [default: beside the JSON]",
     ),
     click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files."),
-    click.option(
-        "--keep-logs", type=click.Path(file_okay=False, path_type=Path), help="Keep all logs of all runs here."
-    ),
+    click.option("--keep-logs", type=NewFolder(), help="Keep all logs of all runs here."),
     click.option(
         "--spegel", type=click.Path(path_type=Path), metavar="PATH", help="Spegel's binary.  [default: on PATH]"
     ),
@@ -506,7 +504,7 @@ for _called, _name in {**{name: name for name in SCENARIOS}, **ALIASES}.items():
 )
 @click.option("--json", "target", type=Target(), help="Write the figures too.")
 @click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
-@click.option("--keep-logs", type=click.Path(file_okay=False, path_type=Path), help="Keep all logs here.")
+@click.option("--keep-logs", type=NewFolder(), help="Keep all logs here.")
 def chaos(target: Path | None, nodes: int, minutes: float, seed: int | None, **settings: Any) -> None:
     """Clients check every byte while members and upstream fail, lie, and lose what is on their disks.
 
@@ -549,7 +547,7 @@ def chaos(target: Path | None, nodes: int, minutes: float, seed: int | None, **s
 )
 @click.option("--json", "target", type=Target(), help="Write the figures too.")
 @click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
-@click.option("--keep-logs", type=click.Path(file_okay=False, path_type=Path), help="Keep all logs here.")
+@click.option("--keep-logs", type=NewFolder(), help="Keep all logs here.")
 def hub(target: Path | None, modes: tuple[str, ...], **settings: Any) -> None:
     """A cluster behind one address, and a registry that counts pulls as Docker Hub does.
 

@@ -113,6 +113,21 @@ class Target(click.Path):
         return path
 
 
+class NewFolder(click.Path):
+    """A folder that is made, with those above it, when something is kept there: that has to be possible before."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, writable=True, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path; one where no folder can be made ends the command."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        above = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+        if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+            self.fail(f"{path}: no folder can be made in {above}: name another one", param, ctx)
+        return path
+
+
 def plot_file(plot: Path | None, target: Path | None) -> Path | None:
     """Where the plots go: where somebody wants them, or else beside the JSON, where they can be drawn; None: nowhere.
 

@@ -59,6 +59,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[Any]]:
         (["scale", "--plot", "x.json"], "x.json must end in one of .svg"),
         (["lab", "fanout", "--json", "x.svg"], "x.svg cannot have both the JSON and the plot"),
         (["gossip", "--sim", "--json", "x.png", "--plot", "./x.png"], "x.png cannot have both"),
+        (["lab", "chaos", "--keep-logs", "/proc/version/logs/x"], "no folder can be made in /proc/version"),
+        (["lab", "kill", "--keep-logs", "/proc/version/logs"], "no folder can be made in /proc/version"),
         (["lab", "fanout", "--image", "0"], "'0' is too small for an image: give 64KiB or more"),
         (["lab", "fanout", "--image", "3"], "'3' is too small for an image"),
         (["lab", "hub", "--image", "0"], "'0' is too small to be measured: give 64KiB or more"),
