@@ -27,8 +27,6 @@ from .report import BenchError, Report
 GIB = 1024**3
 _FILE_COLUMNS = 120
 _PROCESSES_MAX = 200
-_PAGE_KEYS = {"answers", "duels"}
-"""Of the JSON of a page, and of no result."""
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
@@ -168,18 +166,13 @@ def _need_page() -> None:
 
 
 def _keep_results(page: Path) -> None:
-    """Refuse to write a page whose JSON would replace a file that is not one of a page."""
-    file = page.with_suffix(".json")
+    """Refuse to write a page that would replace a result."""
+    from .page.write import check_target
+
     try:
-        found = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict) or not found.keys() >= _PAGE_KEYS:
-        raise click.ClickException(
-            f"{page} would replace {file}, which is not of a page, with its figures: give the page another name"
-        )
+        check_target(page)
+    except BenchError as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _write_page(console: Console, folders: Sequence[Path], target: Path, markdown: Path | None) -> None:

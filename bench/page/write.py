@@ -79,7 +79,7 @@ def check_target(target: Path) -> None:
         raise BenchError(f"{target} would be the page and its JSON: end its name in .html")
     if beside.exists() and not is_page(beside):
         raise BenchError(
-            f"{beside} is not the JSON of a page, and would be overwritten: choose another name than {target}"
+            f"{target} would replace {beside}, which is not of a page, with its figures: give the page another name"
         )
 
 

@@ -337,7 +337,7 @@ def test_no_plots_go_into_a_folder_of_results(page: Page, tmp_path: Path) -> Non
 
 def test_the_page_takes_the_place_of_a_page_and_of_no_result(page: Page, tmp_path: Path) -> None:
     place = canned.folder(tmp_path)
-    with pytest.raises(BenchError, match=re.escape("serve.json is not the JSON of a page")):
+    with pytest.raises(BenchError, match=re.escape("serve.json, which is not of a page")):
         check_target(place / "serve.html")
     with pytest.raises(BenchError, match="end its name in"):
         check_target(place / "other.json")
