@@ -184,10 +184,10 @@ def _write_page(console: Console, folders: Sequence[Path], target: Path, markdow
 
     try:
         made = Page.of(*(read_folder(folder) for folder in folders))
+        if markdown is not None:  # first: it may be refused
+            write_markdown(made, markdown)
         target.write_text(html(made), "utf-8", "replace")
         target.with_suffix(".json").write_bytes(made.as_json())
-        if markdown is not None:
-            write_markdown(made, markdown)
     except (BenchError, OSError) as error:
         raise click.ClickException(str(error)) from None
     console.print(f"{target} is the page, {target.with_suffix('.json')} has its figures", highlight=False)

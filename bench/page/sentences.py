@@ -9,12 +9,14 @@ from .figures import Figures, Spread, Trial
 from .results import shown
 from .words import IN_PYTHON, OF_LIBRARY, SCENARIOS, SPEGEL, TIMES, named
 
+_PULL: Final = ("fanout", "ratio")
+"""Scenario and figure of the question that the answer begins with."""
+
 _ONCE: Final = (0.95, 1.05)
 """Between which numbers of images the registry is said to have sent it once."""
 
 _SHARED_MOST: Final = 1.5
 """Up to how many images the registry sends where nodes share one download."""
-
 
 OF_GOALS: Final = (
     "R is the time in times of one download, which is the ideal time. U is what the registry (upstream) sends, "
@@ -115,9 +117,6 @@ def scenarios(figures: Figures) -> Sequence[tuple[str, str]]:
     """The scenarios that were measured, with what happens in each."""
     known = dict.fromkeys(trial.scenario for trial in figures.trials if trial.modes)
     return [(name, words) for name, words in SCENARIOS.items() if name in known]
-
-
-_PULL: Final = ("fanout", "ratio")
 
 
 def _sent(trial: Trial, mode: str) -> Spread | None:
