@@ -212,6 +212,11 @@ _AT_ONCE: Final = tuple(_thin("fanout", nodes, _BESIDE) for nodes in (8, 3, 2, 5
 _BBR: Final = _thin("fanout", 5, ("skvaller",), more=("--congestion", "bbr"))
 """BBR shares a full link among few connections less evenly than cubic does, so that some homes lag."""
 
+_LARGE: Final = Lab(
+    scenario="fanout", nodes=5, image="100MB-4", mbit=25, upstream_mbit=25, modes=("skvaller",), client="ctr"
+)
+"""Half a minute for each pull: what a start costs, and two cores that all nodes share, hardly count."""
+
 _IDLE: Final = _thin("idle", 5, _DECIDING, client="ctr", repeats=1, more=("--keys", "20", "--watch", "75"))
 """One long look instead of three short ones: within 15 s an idle DHT sent nothing, within 70 s 20 bytes a second."""
 
@@ -221,6 +226,7 @@ _CLUSTERS: Final[Sequence[Lab | Bench]] = (
     _thin("discover", 5, _DECIDING, client="ctr", more=("--watch", "15")),
     _IDLE,
     *(_thin("fanout", nodes, _DECIDING, client="ctr") for nodes in (2, 3)),
+    _LARGE,
     *(_thin(scenario, 5, _DECIDING, client="ctr") for scenario in ("kill", "lonely")),
     Lab(scenario="lonely", nodes=5, image="10MB-4", modes=_DECIDING, client="ctr"),
     *(_thin(scenario, 5, _BESIDE) for scenario in ("dark", "partition", "churn", "slow", "late", "rolling")),

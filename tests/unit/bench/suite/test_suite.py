@@ -255,7 +255,7 @@ def modes_of(step: Step) -> set[str]:
 @pytest.mark.usefixtures("with_dht")
 def test_the_suite_is_planned_for_about_an_hour_and_has_every_scenario_with_gossip_and_the_dht_often_enough() -> None:
     planned = plan("hour", Rivals())
-    assert 55 * 60 <= sum(step.usual_s for step in planned) <= 70 * 60
+    assert 55 * 60 <= sum(step.usual_s for step in planned) <= 73 * 60
     lab = {step.arguments[1]: step for step in planned if step.arguments[1:2] and step.arguments[1] in SCENARIOS}
     assert set(lab) == set(SCENARIOS)
     for scenario, step in lab.items():
