@@ -50,6 +50,9 @@ _LOG_FROM: Final = 10.0
 """How many times its least figure the largest one of an axis is before it is logarithmic, where that is allowed: below,
 lines from 0 show as much, and small differences do not look like cliffs."""
 
+_MARGIN: Final = 0.16
+"""What is free beside the longest bar, as a share of the axis: its text stands there."""
+
 _LOG: Final = " (logarithmic)"
 """What the name of such an axis ends in."""
 
@@ -223,7 +226,9 @@ def bars(name: str, title: str, label: str, rows: Sequence[Bar], *, log: bool = 
     if log:
         axes.set_xscale("log")
         axes.axvline(start, color=_INK, linewidth=0.8)
-    axes.margins(x=0.16)
+    axes.margins(x=_MARGIN)
+    if not log and all(it.low >= 0 for it in figures):  # nothing is less than nothing, also where all is
+        axes.set_xlim(0.0, (1 + _MARGIN) * max(it.high for it in figures) or 1.0)
     axes.set_xlabel(label + _LOG * log, loc="right")
     axes.grid(axis="x")
     axes.tick_params(axis="y", length=0)
