@@ -20,7 +20,7 @@ _BY_MODE: Final = (("fanout", "ratio"), ("fanout", "upstream"))
 _AXES: Final[Mapping[str, str]] = {
     "ratio": "time of the last node, times of one download",
     "upstream": "sent by the registry, images",
-    "cpu_s_per_gib": "CPU of what stands between, s for each GiB",
+    "cpu_s_per_gib": "CPU of the mirrors, s for each GiB",
 }
 """Quantity and unit at the axis, by figure; each that is drawn of the lab has a row."""
 
@@ -36,7 +36,6 @@ _BARS_MOST: Final = 24
 
 _MODEL: Final = "model"
 """Marks rows of a model beside simulated ones, which are for those who judge the model: they stay in the tables."""
-
 
 _SIDES: Final = {Outcome.BETTER: 1, Outcome.WORSE: -1, Outcome.EVEN: 0}
 """To which side of 1 a bar beside gossip points: right where gossip is better."""
