@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.typing import ColorType
 
 from .results import Calm, Extrapolated, Found, Grown, Modelled
 
@@ -57,13 +58,13 @@ def draw(found: Found, target: Path) -> None:
 
 
 def _plot(
-    axes: Axes, points: Sequence[tuple[int, float]], mark: str, label: str, colour: str | None = None
-) -> str | None:
+    axes: Axes, points: Sequence[tuple[int, float]], mark: str, label: str, colour: ColorType | None = None
+) -> ColorType | None:
     """A line through some points, unless there is none; return its colour."""
     if not points:
         return colour
     (line,) = axes.plot(*zip(*points, strict=True), mark, label=label, color=colour)
-    return str(line.get_color())
+    return line.get_color()
 
 
 def _both(axes: Axes, found: Found, label: str, value: Callable[[Grown | Modelled], float]) -> None:
