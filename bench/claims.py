@@ -287,12 +287,12 @@ CLAIMS: Final[Sequence[Claim]] = (
     ),
     Claim(
         "spegel-costs",
-        "Spegel takes a fifth of the CPU for a pull by 5 nodes: 8.6 s a GiB beside 40.",
+        "Spegel takes a fifth of the CPU for a pull by 5 nodes: about 8 s a GiB beside 40.",
         (lab_beside("fanout", "cpu_s_per_gib", SPEGEL, least=3.0, nodes=5),),
     ),
     Claim(
         "spegel-memory",
-        "Spegel takes half of the memory in a pull, 38 MiB beside 77, and less than half when idle, 14 beside 51.",
+        "Spegel takes half of the memory in a pull, 38 MiB beside 76, and less than half when idle, 14 beside 51.",
         (
             lab_beside("fanout", "peak_mib", SPEGEL, least=1.7, nodes=5),
             lab_beside("idle", "idle_pss_mib", SPEGEL, least=2.0, nodes=5),
@@ -300,7 +300,7 @@ CLAIMS: Final[Sequence[Claim]] = (
     ),
     Claim(
         "spegel-hits",
-        "Spegel answers sooner about what another node holds: 1.2 ms beside 2.1.",
+        "Spegel answers sooner about what another node holds: 1.2 ms beside 2 to 3.",
         (lab_beside("discover", "hit_p50_ms", SPEGEL, least=1.05, nodes=5),),
     ),
     Claim(
