@@ -193,7 +193,7 @@ class Chooser:
         return Flight(UPSTREAM, Role.UPSTREAM, start, stop, now, audience)
 
     def second(self, flight: Flight, lateness: Lateness, now: float, *, run_stop: int | None) -> Flight | None:
-        """The rest of a late flight from another source; for what upstream sends only holders are an alternative.
+        """The rest of a late flight from another source; where two are slow, or upstream is, only from a holder.
 
         What a home is slow to send, other members may have got from it already. So they are asked first, for the bytes
         that they have; only what is very late is fetched by another home.
@@ -204,7 +204,7 @@ class Chooser:
         start, stop, candidates, settings = flight.position, flight.stop, self._candidates, self._settings
         # The link of the holder from which a home has its bytes, or of one that is busy, is full already.
         holders = candidates.free_holders(start) if flight.role is Role.HOME else candidates.able_holders(start)
-        asked = {flight.source, flight.origin, *self._flights.sources(start)}
+        asked = {flight.origin, *self._flights.sources(start)}
         holders = [name for name in holders if name not in asked]
         if (holder := self._soonest(holders, settings.home_lanes, flight.audience)) is not None:
             return Flight(holder, Role.HOLDER_FOR_HOME, start, stop, now, flight.audience, avoid=flight.avoid)

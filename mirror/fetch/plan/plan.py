@@ -279,7 +279,7 @@ class Plan:
         return []
 
     def _under_way(self, *, direct_only: bool = False) -> RangeSet:
-        """What flights will deliver; a trickle counts only where there are two: nothing is asked for a third time.
+        """What flights will deliver; a trickle counts only where there are two.
 
         Args:
             direct_only: without flights that wait for another node's.
