@@ -21,7 +21,7 @@ class _Average:
     """Of one member in one role.
 
     Args:
-        rate: bytes per second, from the request to the last byte.
+        rate: bytes per second of all that it sends, from a request to its last byte.
         latency_s: from the request to the first byte, s.
         samples: how many deliveries it is made of.
         at: when the last one was noted, monotonic seconds.
@@ -45,6 +45,8 @@ class Throughput:
         self._averages: dict[tuple[str, Role], _Average] = {}
         self._came: dict[int, Counter[str]] = {}
         """Bytes by source, for each of the last slots of time."""
+        self._totals: dict[str, int] = {}
+        """Bytes by source, ever; those from which nothing came for longest are forgotten first."""
 
     def came(self, source: str, count: int, now: float) -> None:
         """Take note of bytes that came from a member or from upstream, of whatever blob."""
@@ -54,6 +56,13 @@ class Throughput:
             self._came = {past: counts for past, counts in self._came.items() if past > first}
             self._came[slot] = Counter()
         self._came[slot][source] += count
+        self._totals[source] = self._totals.pop(source, 0) + count
+        while len(self._totals) > self._settings.remembered_max:
+            del self._totals[next(iter(self._totals))]
+
+    def total(self, source: str) -> int:
+        """What has come from a source so far, of all blobs together, bytes: the difference of two tells a rate."""
+        return self._totals.get(source, 0)
 
     @property
     def counted_s(self) -> float:
@@ -74,7 +83,8 @@ class Throughput:
 
         Args:
             member: who delivered.
-            count: bytes.
+            count: bytes that came of it meanwhile, those of other requests included: of several requests each gets a
+                part of what a member can send, and one that others ask less has fewer.
             seconds: from the request to the last byte, s.
             latency_s: the part of that until the first byte, s.
             now: monotonic seconds.

@@ -306,6 +306,7 @@ class Plan:
     def _launch(self, flight: Flight, here: RangeSet | None = None) -> Flight:
         """Take a flight into account, and its bytes as here or under way."""
         self.flights.add(flight)
+        self._progress.launched(flight)
         if here is not None and flight.stop is not None:
             here.add(flight.start, flight.stop)
             self._gaps.remove(flight.start, flight.stop)

@@ -51,6 +51,12 @@ class Progress:
         """Of the last flights that landed, by role."""
         self._sampled: set[Flight] = set()
         """Flights whose throughput was noted while they were under way."""
+        self._before: dict[Flight, int] = {}
+        """Of flights under way: what had come from their source when they began, bytes."""
+
+    def launched(self, flight: Flight) -> None:
+        """Take note that a flight begins."""
+        self._before[flight] = self._throughput.total(flight.source)
 
     def arrived(self, flight: Flight, position: int, now: float) -> None:
         """Take note that a flight's bytes have arrived up to `position`."""
@@ -67,6 +73,7 @@ class Progress:
         tells = flight.position > flight.start or now - flight.began_at > self._settings.late_s
         if tells and (flight.role.is_holder or _tells_of_a_home(flight)):
             self._note_throughput(flight, now)
+        self._before.pop(flight, None)
 
     def sample(self, flights: Iterable[Flight], now: float) -> None:
         """Note each home's throughput in the middle of a piece, so that a slow one is known before it has sent one."""
@@ -167,7 +174,8 @@ class Progress:
     def _note_throughput(self, flight: Flight, now: float) -> None:
         if flight.stop is None or flight.stop - flight.start < self._settings.measured_bytes:
             return
-        count, seconds = flight.position - flight.start, now - flight.began_at
+        total, own = self._throughput.total(flight.source), flight.position - flight.start
+        count, seconds = max(total - self._before.get(flight, total), own), now - flight.began_at
         latency_s = (flight.first_at or now) - flight.began_at
         self._throughput.landed(flight.source, count, seconds, latency_s, now, _compared_as(flight))
 

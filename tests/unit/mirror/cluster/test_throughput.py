@@ -63,6 +63,17 @@ def test_what_a_member_does_as_a_home_says_nothing_of_it_as_a_holder() -> None:
     assert measured(dict.fromkeys(RING, 1.0), Role.HOLDER).relative_rate("a", RING, 0.0) is None
 
 
+def test_what_has_come_of_a_source_is_remembered_of_those_from_which_anything_came_lately() -> None:
+    throughput, most = Throughput(), ClusterSettings().remembered_max
+    throughput.came("a", 5, 0.0)
+    throughput.came("b", 7, 0.0)
+    throughput.came("a", 2, 1000.0)
+    assert (throughput.total("a"), throughput.total("b"), throughput.total("stranger")) == (7, 7, 0)
+    for number in range(most - 1):
+        throughput.came(f"n{number}", 1, 1000.0)
+    assert (throughput.total("a"), throughput.total("b")) == (7, 0)
+
+
 def test_a_share_is_of_the_median_of_the_others() -> None:
     throughput = measured({"a": 1.0, "b": 8.0, "c": 10.0, "d": 100.0})
     assert throughput.relative_rate("a", RING, 0.0) == pytest.approx(0.1)
