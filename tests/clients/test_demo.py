@@ -51,14 +51,20 @@ BALLAST_FILES = 20_000
 """So many files take so long to be removed that the moment is seen."""
 
 
+ballasts: set[Path] = set()
+"""Those that were put somewhere."""
+
+
 def is_going(folder: Path) -> bool:
     """Whether the demo removes its folder; at first, something is put there that makes it take longer."""
     for inner in folder.iterdir():
-        if not (ballast := inner / "ballast").exists() and not any(inner.glob("node*")):
-            ballast.mkdir()
-            for number in range(BALLAST_FILES):
-                (ballast / str(number)).touch()
-    return any(folder.glob("*/node3")) and not agents_below(folder)
+        if (ballast := inner / "ballast") in ballasts:
+            return not ballast.exists() or sum(1 for _ in ballast.iterdir()) < BALLAST_FILES
+        ballast.mkdir()
+        for number in range(BALLAST_FILES):
+            (ballast / str(number)).touch()
+        ballasts.add(ballast)
+    return False
 
 
 MOMENTS: dict[str, Callable[[Path], bool]] = {

@@ -1443,9 +1443,9 @@ class World:
 
     def check(self) -> None:
         flights = self.plan.flights
-        counts = Counter(flight.source for flight in flights)
-        assert counts.pop(UPSTREAM, 0) <= SETTINGS.upstream_lanes
-        assert all(count <= SETTINGS.home_lanes for count in counts.values())
+        assert flights.count(UPSTREAM) <= SETTINGS.upstream_lanes
+        lanes = Counter((flight.source, flight.audience) for flight in flights if flight.source != UPSTREAM)
+        assert all(count <= SETTINGS.home_lanes for count in lanes.values())
         assert sum(flight.audience is Audience.LOCAL for flight in flights) <= 2 * self.plan.chooser.window
         if self.plan.size is None:
             return
