@@ -54,7 +54,8 @@ SCENARIOS: Final[Mapping[str, str]] = {
     "fanout": "all nodes pull a new image at once",
     "rolling": "a fifth of the nodes pull; when they are done, the next fifth pulls, and so on",
     "late": "half of the nodes pull; the others start when these are half-way",
-    "kill": "all nodes pull at once; half-way the process that has served most is killed",
+    "kill": "all nodes pull at once; half-way the process that has served most is killed, and its containerd goes on "
+    "at the registry",
     "vanish": "all nodes pull at once; half-way the host that has served most vanishes: it answers nothing any more",
     "dark": "all nodes pull at once; half-way the line to the registry is cut for 10 s",
     "partition": "all nodes pull at once; half-way the cluster is split in two halves that do not reach each other",
