@@ -1,6 +1,7 @@
 """`skvaller demo`, as somebody runs it who has just cloned the project."""
 
 import itertools
+import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -59,7 +60,10 @@ def is_going(folder: Path) -> bool:
     """Whether the demo removes its folder; at first, something is put there that makes it take longer."""
     for inner in folder.iterdir():
         if (ballast := inner / "ballast") in ballasts:
-            return not ballast.exists() or sum(1 for _ in ballast.iterdir()) < BALLAST_FILES
+            try:
+                return len(os.listdir(ballast)) < BALLAST_FILES
+            except FileNotFoundError:
+                return True
         ballast.mkdir()
         for number in range(BALLAST_FILES):
             (ballast / str(number)).touch()

@@ -9,9 +9,6 @@ from mirror.fetch.plan.progress import Progress
 from mirror.settings import ClusterSettings, PlanSettings
 from mirror.sources import UPSTREAM, Role
 
-PIECES_PER_S = 1
-"""What a link carries, in pieces of a MiB."""
-
 
 class Cluster:
     """Homes that send pieces, of several blobs, to this node."""
@@ -43,7 +40,7 @@ def test_a_home_is_as_fast_as_all_that_it_sends_at_once(at_once: int, *, is_slow
         many = [cluster.ask("a") for _ in range(at_once)]
         for _ in range(8):
             single = [cluster.ask(name) for name in ("b", "c")]
-            cluster.now += 1 / PIECES_PER_S
+            cluster.now += 1.0
             for flight in many:
                 cluster.come(flight, MEBIBYTE // 8)
             for flight in single:
@@ -57,13 +54,13 @@ def test_what_came_before_a_request_does_not_make_its_source_fast() -> None:
     cluster = Cluster()
     for _ in range(3):
         before = [cluster.ask(name) for name in ("a", "b", "c")]
-        cluster.now += 1 / PIECES_PER_S
+        cluster.now += 1.0
         for flight in before:
             cluster.come(flight, MEBIBYTE)
     slow = cluster.ask("a")
     for _ in range(10):
         single = [cluster.ask(name) for name in ("b", "c")]
-        cluster.now += 1 / PIECES_PER_S
+        cluster.now += 1.0
         for flight in single:
             cluster.come(flight, MEBIBYTE)
     cluster.come(slow, MEBIBYTE)
