@@ -165,14 +165,28 @@ def test_a_host_that_cannot_be_added_leaves_nothing_either() -> None:
 
 
 @pytest.mark.clients
-def test_hosts_react_to_full_links_as_they_are_told() -> None:
+@pytest.mark.parametrize("name", ["reno", "cubic", "bbr"])
+def test_hosts_react_to_full_links_as_they_are_told(name: str) -> None:
+    """By whatever the kernel has, be it allowed to namespaces or not."""
     need("ip")
+    if name not in Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split():
+        pytest.skip(f"this kernel has no congestion control {name}")
     with ExitStack() as stack:
-        host = Network(stack, "reno").host("a")
-        assert host.run("cat", "/proc/sys/net/ipv4/tcp_congestion_control").strip() == "reno"
-    with ExitStack() as stack, pytest.raises(RunError, match=r"no congestion control telepathy; it has .*reno"):
+        network = Network(stack, name)
+        here, there = network.host("here"), network.host("there")
+        for address in (here.address, "127.0.0.1"):
+            listening = stack.enter_context(inside(here.netns, partial(socket.create_server, (address, 0))))
+            asker = there if address == here.address else here
+            asking = inside(asker.netns, partial(socket.create_connection, listening.getsockname()))
+            with asking, listening.accept()[0] as answering:
+                assert [congestion_of(asking), congestion_of(answering)] == [name, name]
+    with ExitStack() as stack, pytest.raises(RunError, match="congctl telepathy: .*congestion"):
         Network(stack, "telepathy").host("a")
     assert not namespaces_of(os.getpid())
+
+
+def congestion_of(connection: socket.socket) -> str:
+    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0").decode()
 
 
 @pytest.mark.clients
