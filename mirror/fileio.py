@@ -2,8 +2,8 @@
 
 Bytes in the kernel's page cache are read at memory speed, faster than a thread could be asked to do it. Other bytes
 may take a disk's seek, or some seconds on a disk that is about to fail. Linux says which it is: `preadv2` with
-RWF_NOWAIT refuses if it would have to wait, and `cachestat` counts the pages that are there. So warm bytes are read on
-the event loop, and cold ones in a thread.
+RWF_NOWAIT refuses if it would have to wait, and `cachestat` counts the pages that are there; some file systems, as
+tmpfs, know only the second. So warm bytes are read on the event loop, and cold ones in a thread.
 """
 
 import asyncio
@@ -47,19 +47,31 @@ def cached(fd: int, offset: int, count: int) -> bool:
 
     Where the kernel cannot count pages, only both ends are looked at: see `resident`.
     """
-    wanted, pages = _Range(offset, count), _Pages()
-    if _libc.syscall(CACHESTAT, fd, ctypes.byref(wanted), ctypes.byref(pages), 0):
-        return resident(fd, offset, count)
-    first, last = offset // mmap.PAGESIZE, (offset + count - 1) // mmap.PAGESIZE
-    return int(pages.cached) > last - first
+    are_all = _are_pages_cached(fd, offset, count)
+    return bool(_are_ends_cached(fd, offset, count) if are_all is None else are_all)
 
 
 def resident(fd: int, offset: int, count: int) -> bool:
     """Whether the first and the last of some bytes are in the page cache; costs 2 µs.
 
     Kernels read ahead in long contiguous runs, so if both ends are there, up to some MiB between them mostly are, too.
-    If the file system cannot tell, the answer is no.
+    A file system that cannot tell, as tmpfs, has its pages counted. If the kernel cannot do that, the answer is no.
     """
+    are_ends = _are_ends_cached(fd, offset, count)
+    return bool(_are_pages_cached(fd, offset, count) if are_ends is None else are_ends)
+
+
+def _are_pages_cached(fd: int, offset: int, count: int) -> bool | None:
+    """Whether all pages of some bytes are in the page cache; None where the kernel cannot count them."""
+    wanted, pages = _Range(offset, count), _Pages()
+    if _libc.syscall(CACHESTAT, fd, ctypes.byref(wanted), ctypes.byref(pages), 0):
+        return None
+    first, last = offset // mmap.PAGESIZE, (offset + count - 1) // mmap.PAGESIZE
+    return int(pages.cached) > last - first
+
+
+def _are_ends_cached(fd: int, offset: int, count: int) -> bool | None:
+    """Whether the first and the last of some bytes are in the page cache; None where the file system cannot tell."""
     byte = bytearray(1)
     try:
         os.preadv(fd, [byte], offset, os.RWF_NOWAIT)
@@ -68,7 +80,7 @@ def resident(fd: int, offset: int, count: int) -> bool:
         return False
     except OSError as error:
         if error.errno in _UNSUPPORTED:
-            return False
+            return None
         raise
     return True
 
@@ -134,10 +146,12 @@ async def read(fd: int, offset: int, count: int) -> bytearray:
     content = bytearray(count)
     try:
         got = os.preadv(fd, [content], offset, os.RWF_NOWAIT)
-    except OSError as error:
-        if error.errno not in (errno.EAGAIN, *_UNSUPPORTED):
-            raise
+    except BlockingIOError:
         got = 0
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        got = os.preadv(fd, [content], offset) if _are_pages_cached(fd, offset, count) else 0
     if got == count:
         return content
     rest = await in_thread(os.pread, fd, count - got, offset + got)

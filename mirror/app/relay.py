@@ -4,7 +4,7 @@ A home asks holders and upstream, never another home, so no request goes round i
 """
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Collection, Iterable, Iterator
 
 from starlette.types import Scope, Send
 
@@ -76,7 +76,7 @@ class Home:
 
     @contextlib.asynccontextmanager
     async def blob(
-        self, request: RegistryRequest, content: Content, avoid: Iterable[str]
+        self, request: RegistryRequest, content: Content, avoid: Collection[str]
     ) -> AsyncIterator["RelayResponse"]:
         """The answer with a blob, or the range of it that is asked for; it is sent inside the context.
 
@@ -93,14 +93,15 @@ class Home:
                 raise response.refused
 
     async def _response(
-        self, relay: Relay, request: RegistryRequest, digest: Digest, avoid: Iterable[str]
+        self, relay: Relay, request: RegistryRequest, digest: Digest, avoid: Collection[str]
     ) -> "RelayResponse":
         size = await relay.reader.size()
         if relay.is_elsewhere:
             raise Refusal(Reason.WHOLE, f"upstream has no ranges, and another member is the home of all of {digest}")
         wanted = request.one_span(size)
         start, stop = wanted or (0, size)
-        await relay.distrust(self._known(avoid), start, stop)
+        if avoid:
+            await relay.distrust(self._known(avoid), start, stop)
         return RelayResponse(relay, digest, size, wanted, self._backend.settings)
 
     def _known(self, names: Iterable[str]) -> list[str]:

@@ -45,4 +45,4 @@ class Demand:
 
     def lacks(self, *, is_sized: bool) -> bool:
         """Whether anything is needed that is not here. Before the size is known, nothing is here."""
-        return bool(self.needed - self.present if is_sized else self.needed)
+        return any(part - self.present if is_sized else part for part in (self.local, self.members, self.lazy))

@@ -4,7 +4,7 @@ import enum
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 from ..errors import SourceError
@@ -106,8 +106,9 @@ class Record:
 
     def row(self) -> dict[str, Any]:
         """It as it goes into JSON."""
-        asked = [asdict(it) for it in self.asked.values()]
-        return {**asdict(self), "failures": list(self.failures), "asked": asked}
+        own = {of.name: getattr(self, of.name) for of in fields(self)}
+        copied = {"sources": dict(self.sources), "origins": dict(self.origins), "failures": list(self.failures)}
+        return {**own, **copied, "asked": [asdict(it) for it in self.asked.values()]}
 
     def progress(self, *, is_read: bool, for_clients: bool) -> "Progress":
         """How far it is, as a value that does not change any more.

@@ -235,9 +235,11 @@ class RangeSet:
                 start, following = end, following + 1
             if start < stop:
                 difference.append((start, stop))
-        return RangeSet(*difference)
+        return _of_merged(difference)
 
     def __or__(self, other: "RangeSet") -> "RangeSet":
+        if not self._ranges or not other._ranges:
+            return _of_merged([*self._ranges, *other._ranges])
         return RangeSet(*self._ranges, *other._ranges)
 
     def __and__(self, other: "RangeSet") -> "RangeSet":
@@ -279,6 +281,13 @@ class RangeSet:
 
 
 _START, _STOP = itemgetter(0), itemgetter(1)
+
+
+def _of_merged(ranges: list[Span]) -> RangeSet:
+    """The set of ranges that are sorted and disjoint, and do not touch; it takes the list over."""
+    made = RangeSet()
+    made._ranges = ranges
+    return made
 
 
 def _merged(ranges: Iterable[Span]) -> list[Span]:

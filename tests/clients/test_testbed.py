@@ -5,6 +5,7 @@ import signal
 import socket
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -180,7 +181,7 @@ def test_hosts_react_to_full_links_as_they_are_told(name: str) -> None:
             asking = inside(asker.netns, partial(socket.create_connection, listening.getsockname()))
             with asking, listening.accept()[0] as answering:
                 assert [congestion_of(asking), congestion_of(answering)] == [name, name]
-    with ExitStack() as stack, pytest.raises(RunError, match="congctl telepathy: .*congestion"):
+    with ExitStack() as stack, pytest.raises(RunError, match=r"congctl telepathy: .*congestion"):
         Network(stack, "telepathy").host("a")
     assert not namespaces_of(os.getpid())
 

@@ -136,28 +136,14 @@ class Flights:
 
         A source that knows no ranges sends everything in answer to each of several requests.
         """
+        sending = [(it.start, it.stop, it) for it in self._flights if it.first_at is not None and it.stop is not None]
         return [
             flight
             for flight in self._flights
             if flight.stop is not None
             and flight.position < flight.stop
-            and (present.covers(flight.position, flight.stop) or self._is_doubled(flight, flight.stop))
+            and (present.covers(flight.position, flight.stop) or _is_doubled(flight, flight.stop, sending))
         ]
-
-    def _is_doubled(self, flight: Flight, stop: int) -> bool:
-        """Whether another flight of the same source, which has brought something, is to bring the same bytes.
-
-        What a client reads by itself is asked for although it comes later with the whole.
-        """
-        return flight.audience is not Audience.LAZY and any(
-            other.source == flight.source
-            and other.first_at is not None
-            and other.start < flight.start
-            and other.position <= flight.position
-            and other.stop is not None
-            and stop <= other.stop
-            for other in self._flights
-        )
 
     def in_the_way(self, needed: RangeSet, present: RangeSet) -> list[Flight]:
         """Flights to give up where something is needed that none of them brings: those whose next bytes nobody needs.
@@ -186,3 +172,19 @@ class Flights:
     def _bringing(self, position: int) -> Iterator[Flight]:
         """The flights that are to bring a byte, or have brought it."""
         return (it for it in self._flights if it.start <= position and (it.stop is None or position < it.stop))
+
+
+def _is_doubled(flight: Flight, stop: int, sending: Iterable[tuple[int, int, Flight]]) -> bool:
+    """Whether another flight of the same source, which has brought something, is to bring the same bytes.
+
+    What a client reads by itself is asked for although it comes later with the whole.
+
+    Args:
+        flight: one of them.
+        stop: its end.
+        sending: beginning and end of each flight that has brought something, and the flight.
+    """
+    return flight.audience is not Audience.LAZY and any(
+        start < flight.start and stop <= end and other.source == flight.source and other.position <= flight.position
+        for start, end, other in sending
+    )

@@ -251,15 +251,16 @@ class Plan:
         here = demand.present | self._under_way()
         self._gaps = demand.local - here
         looks_left = window = self.chooser.window
+        awaited = sum(flight.audience is Audience.LOCAL for flight in self.chooser.awaited(self.lazy.hung))
         own = self.chooser.own_pieces(self._gaps) if not len(self.provenance) else ()
         for start, stop in chain(own, self._pieces.in_order(self._gaps, demand.heads)):
-            awaited = sum(flight.audience is Audience.LOCAL for flight in self.chooser.awaited(self.lazy.hung))
             if not looks_left or awaited >= window:
                 break
             if here.covers(start, stop):
                 continue
             flight = self.chooser.for_local(start, stop, now, run_stop=self._run_stop(start, stop))
             if flight is not None:
+                awaited += not self.chooser.may_fail(flight)
                 yield self._launch(flight, here)
             else:
                 looks_left = 0 if self.chooser.holders_are_full else looks_left - 1

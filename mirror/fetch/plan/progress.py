@@ -3,7 +3,7 @@
 import enum
 import statistics
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ...cluster.throughput import Throughput
@@ -17,6 +17,14 @@ class _Rate(NamedTuple):
 
     source: str
     bytes_per_s: float
+
+
+class _UnderWay(NamedTuple):
+    """What a flight has delivered so far, and as what it is compared with others."""
+
+    flight: Flight
+    role: Role
+    rate: _Rate
 
 
 class Lateness(enum.Enum):
@@ -77,12 +85,13 @@ class Progress:
 
     def sample(self, flights: Iterable[Flight], now: float) -> None:
         """Note each home's throughput in the middle of a piece, so that a slow one is known before it has sent one."""
+        under_way = self._under_way(flights, now)
         for flight in flights:
             young = now - flight.began_at <= self._settings.late_s
             if not _tells_of_a_home(flight) or young or flight in self._sampled:
                 continue
             assert flight.stop is not None
-            typical = self._typical(flight, flights, now)
+            typical = self._typical(flight, under_way)
             if typical is not None and (now - flight.began_at) * typical > (flight.stop - flight.start) / 2:
                 self._sampled.add(flight)
                 self._note_throughput(flight, now)
@@ -116,18 +125,23 @@ class Progress:
             at_the_end: whether nothing else is left to ask for.
         """
         factor = self._settings.late_factor_at_end if at_the_end else self._settings.late_factor
-        judged = [(flight, self._lateness(flight, flights, factor, now)) for flight in flights]
+        under_way = self._under_way(flights, now)
+        judged = [(flight, self._lateness(flight, flights, under_way, factor, now)) for flight in flights]
         late = [(flight, lateness) for flight, lateness in judged if lateness is not None]
         return sorted(late, key=lambda it: _remaining_s(it[0], now), reverse=True)
 
-    def _lateness(self, flight: Flight, flights: Iterable[Flight], factor: float, now: float) -> Lateness | None:
+    def _lateness(
+        self, flight: Flight, flights: Iterable[Flight], under_way: Sequence[_UnderWay], factor: float, now: float
+    ) -> Lateness | None:
         """Why a flight is late, if it is: if it has less than the typical rate divided by `factor`."""
         settings, age_s = self._settings, now - flight.began_at
+        if age_s < settings.late_s:
+            return None
         twins = _twins(flight, flights)
-        if len(twins) > 1 or any(now - it.began_at < settings.late_s for it in (flight, *twins)):
+        if len(twins) > 1 or any(now - twin.began_at < settings.late_s for twin in twins):
             return None
         assert flight.stop is not None
-        typical = self._typical(flight, flights, now)
+        typical = self._typical(flight, under_way)
         if typical is None:  # with nothing to compare it to, only a home from which nothing comes is not waited for
             is_mute = flight.role is Role.HOME and not twins and now - flight.moved_at > settings.mute_s
             return Lateness.STILL if is_mute else None
@@ -155,7 +169,12 @@ class Progress:
         is_slow = compared > 0 and self._throughput.recent_rate(flight.source, now) * times <= compared
         return Lateness.SLOW if is_slow else Lateness.LATE
 
-    def _typical(self, flight: Flight, flights: Iterable[Flight], now: float) -> float | None:
+    def _under_way(self, flights: Iterable[Flight], now: float) -> list[_UnderWay]:
+        """The flights that are old enough for their rate to tell something."""
+        old = (flight for flight in flights if now - flight.began_at > self._settings.late_s / 2)
+        return [_UnderWay(it, _compared_as(it), _Rate(it.source, it.rate(now))) for it in old]
+
+    def _typical(self, flight: Flight, under_way: Sequence[_UnderWay]) -> float | None:
         """The median rate of flights from other sources in the same role, bytes per second; None if too few are known.
 
         If a home has no two others to be compared with, it is compared with upstream and holders, too: it is no faster
@@ -163,8 +182,8 @@ class Progress:
         nothing else is known.
         """
         role = _compared_as(flight)
-        under_way = (f for f in flights if f is not flight and now - f.began_at > self._settings.late_s / 2)
-        known = [*self._past[role], *(_Rate(f.source, f.rate(now)) for f in under_way if _compared_as(f) is role)]
+        alike = (it.rate for it in under_way if it.role is role and it.flight is not flight)
+        known = [*self._past[role], *alike]
         others = [rate for rate in known if rate.source != flight.source]
         if role is Role.HOME and len({rate.source for rate in others}) < 2:
             others += [*self._past[Role.UPSTREAM], *self._past[Role.HOLDER]]

@@ -196,7 +196,7 @@ class Watch:
             unheard_s = owed.unheard_s(now)
             if unheard_s > settings.stall_s:
                 owed.give_up(Reason.UNABLE, f"has sent nothing for {settings.stall_s:g} s, but lives")
-            signed[owed.peer] = max(signed.get(owed.peer, owed.signed_at), owed.signed_at)
+            signed[owed.peer] = max(signed.get(owed.peer, -math.inf), owed.signed_at)
             unheard[owed.peer] = max(unheard.get(owed.peer, 0.0), unheard_s)
         self._asked_after = {
             peer: after_s for peer, after_s in self._asked_after.items() if unheard.get(peer, 0.0) > settings.silent_s

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.fileio import in_thread, read, read_small, replace, resident
+from mirror.fileio import cached, in_thread, read, read_small, replace, resident
 
 
 @pytest.fixture
@@ -33,6 +33,23 @@ def test_bytes_just_written_are_known_to_be_warm(path: Path) -> None:
         except OSError as error:
             pytest.skip(f"this file system cannot tell: {error}")
         assert resident(file.fileno(), 0, path.stat().st_size)
+
+
+def test_on_a_file_system_in_memory_bytes_are_read_without_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It refuses RWF_NOWAIT, but its pages can be counted, where the kernel can do that."""
+    try:
+        memory = os.memfd_create("warm")
+    except OSError as error:
+        pytest.skip(f"no file in memory: {error}")
+    with os.fdopen(memory, "w+b") as file:
+        file.write(bytes(range(256)) * 1024)
+        file.flush()
+        if not cached(file.fileno(), 0, 256 * 1024):
+            pytest.skip("this kernel cannot count pages")
+        assert resident(file.fileno(), 0, 256 * 1024)
+        assert not resident(file.fileno(), 256 * 1024, 1)
+        monkeypatch.setattr("mirror.fileio.in_thread", None)
+        assert asyncio.run(read(file.fileno(), 100, 5000)) == (bytes(range(256)) * 1024)[100:5100]
 
 
 def test_where_the_file_system_cannot_tell_bytes_count_as_cold() -> None:
