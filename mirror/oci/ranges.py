@@ -285,7 +285,7 @@ _START, _STOP = itemgetter(0), itemgetter(1)
 
 def _of_merged(ranges: list[Span]) -> RangeSet:
     """The set of ranges that are sorted and disjoint, and do not touch; it takes the list over."""
-    made = RangeSet()
+    made = RangeSet.__new__(RangeSet)
     made._ranges = ranges
     return made
 

@@ -285,18 +285,14 @@ class Plan:
         Args:
             direct_only: without flights that wait for another node's.
         """
-        spans: list[tuple[int, int]] = []
-        trickles = twice = RangeSet()
+        spans: list[Span] = []
+        trickles: list[Span] = []
         for flight in self.chooser.awaited(self.lazy.hung):
             if flight.stop is None or (direct_only and not flight.is_direct):
                 continue
-            span = flight.position, flight.stop
-            if flight.role.is_holder and self.candidates.is_given_up(flight.source, flight.start):
-                trickle = RangeSet(span)
-                twice, trickles = twice | (trickles & trickle), trickles | trickle
-            else:
-                spans.append(span)
-        return RangeSet(*spans, *twice)
+            trickles_in = flight.role.is_holder and self.candidates.is_given_up(flight.source, flight.start)
+            (trickles if trickles_in else spans).append((flight.position, flight.stop))
+        return RangeSet(*spans, *_twice(trickles))
 
     def _run_stop(self, start: int, stop: int | None) -> int | None:
         """How far one run from `start` may go: to the next byte that is here or under way; None: to the end."""
@@ -312,3 +308,12 @@ class Plan:
             here.add(flight.start, flight.stop)
             self._gaps.remove(flight.start, flight.stop)
         return flight
+
+
+def _twice(spans: Iterable[Span]) -> RangeSet:
+    """What is in more than one of some ranges."""
+    once, twice = RangeSet(), RangeSet()
+    for start, stop in spans:
+        twice |= once & RangeSet((start, stop))
+        once.add(start, stop)
+    return twice

@@ -145,18 +145,21 @@ class ExactBody:
 async def gathered(chunks: AsyncIterator[bytes], count: int, settings: UpstreamSettings) -> AsyncIterator[bytes]:
     """Pause after small chunks, so that the next one is larger: each chunk costs a write and wakes all readers up.
 
+    A chunk is small beside what has come before it: the beginning of a body is sent on soon, while links are empty.
+
     Args:
         chunks: of a body.
         count: how many bytes they have together. What is left of a body, and is small, is not waited for: a manifest
             that comes in two packets would take ten times as long.
         settings: what is small, and how long the pauses are.
     """
-    began_at = time.monotonic()
+    began_at, came = time.monotonic(), 0
     async for chunk in chunks:
-        count -= len(chunk)
+        came += len(chunk)
         yield chunk
         now = time.monotonic()
-        if 0 < len(chunk) < settings.gather_bytes < count:
-            wait_s = (now - began_at) * settings.gather_bytes / len(chunk)
+        enough = min(max(settings.gather_bytes, came), settings.gather_max_bytes)
+        if 0 < len(chunk) < enough < count - came:
+            wait_s = (now - began_at) * enough / len(chunk)
             await asyncio.sleep(min(max(wait_s, settings.gather_min_s), settings.gather_max_s))
         began_at = now

@@ -20,8 +20,10 @@ SMALL, LARGE = b"x" * 1000, b"x" * SETTINGS.gather_bytes
         ([LARGE, LARGE, SMALL], 0),
         ([SMALL, LARGE, LARGE], 1),
         ([SMALL, SMALL, LARGE, SMALL], 2),
+        ([LARGE] * 5, 1),
+        ([LARGE + LARGE] * 5, 0),
     ],
-    ids=["one", "a small body in parts", "a small rest", "a small beginning", "both"],
+    ids=["one", "a small body in parts", "a small rest", "a small beginning", "both", "later ones", "large ones"],
 )
 def test_small_chunks_are_gathered_only_where_much_is_to_come(
     monkeypatch: pytest.MonkeyPatch, chunks: Sequence[bytes], pauses: int
