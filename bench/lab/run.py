@@ -177,6 +177,7 @@ class Lab:
 
         for node in self._nodes:
             node.limit_sent(self._settings.link)
+        self._upstream.limit_sent(self._settings.upstream * (1 if MODES[mode].shares_upstream else len(self._nodes)))
         ports = [asked.control_port] if asked.control_port is not None else []
         return Scene(
             asked,

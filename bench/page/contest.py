@@ -1,13 +1,13 @@
 """Which mode is better at what, and whether to use gossip or something else: counted, not judged."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from ..report import OURS
 from .figures import Figures, Spread, Trial
-from .words import IN_PYTHON, METRICS, QUESTIONS, Metric, Question, named, ordered
+from .words import IN_PYTHON, METRICS, QUESTIONS, UNSHARED, Metric, Question, named, ordered
 
 ASKED_NODES: Final = 5
 """The size of cluster that the first screen answers for."""
@@ -108,7 +108,8 @@ class Answer:
     @property
     def best(self) -> list[str]:
         """The modes that no other is better than, if there is one that is worse."""
-        found = {mode: figure for mode in self.trial.modes if (figure := self.get(mode)) is not None}
+        modes = (mode for mode in self.trial.modes if mode != UNSHARED)
+        found = {mode: figure for mode in modes if (figure := self.get(mode)) is not None}
         better = self.question.metric.is_better
         best = [mode for mode, figure in found.items() if not any(better(it, figure) for it in found.values())]
         return best if len(best) < len(found) else []
@@ -207,9 +208,9 @@ def duel(trial: Trial, key: str, rival: str) -> Duel | None:
 def duels(figures: Figures) -> Iterator[Duel]:
     """Ours beside every other in every figure that can be compared."""
     for trial in figures.trials:
-        for rival in ordered(trial.modes):
+        for rival in _rivals(trial.modes):
             for key in METRICS:
-                if rival != OURS and (found := duel(trial, key, rival)) is not None:
+                if (found := duel(trial, key, rival)) is not None:
                     yield found
 
 
@@ -238,11 +239,16 @@ def answers(figures: Figures) -> list[Answer]:
 def tallies(figures: Figures) -> list[Tally]:
     """Ours beside each other mode, in the questions that were measured for both, at the nearest size of those."""
     found = []
-    for rival in ordered(dict.fromkeys(figures.modes)):
+    for rival in _rivals(dict.fromkeys(figures.modes)):
         pairs = [pair for question in QUESTIONS if (pair := _compared(figures, question, rival)) is not None]
-        if rival != OURS and pairs:
+        if pairs:
             found.append(Tally(rival, pairs))
     return found
+
+
+def _rivals(modes: Mapping[str, object]) -> list[str]:
+    """Those of some modes that ours is compared with, in order."""
+    return [mode for mode in ordered(modes) if mode not in (OURS, UNSHARED)]
 
 
 def _compared(figures: Figures, question: Question, rival: str) -> tuple[Answer, Duel] | None:

@@ -14,6 +14,8 @@ SPEGEL: Final = "spegel"
 PATIENT_DHT: Final = "dht-5s"
 EXACT: Final = "exact"
 DIRECT: Final = "direct"
+UNSHARED: Final = "unshared"
+"""No rival: what the clients of a machine need by themselves. Nothing that they share can be faster."""
 
 MODES: Final[Mapping[str, str]] = {
     OURS: "gossip",
@@ -23,10 +25,11 @@ MODES: Final[Mapping[str, str]] = {
     SPEGEL: "Spegel",
     DIRECT: "no mirror",
     "pullthrough": "one pull-through cache",
+    UNSHARED: "clients alone",
 }
 """What modes of the lab are called, in the order of their colours."""
 
-_ORDER: Final = (OURS, DHT, SPEGEL, PATIENT_DHT, EXACT, DIRECT, "pullthrough")
+_ORDER: Final = (OURS, DHT, SPEGEL, PATIENT_DHT, EXACT, DIRECT, "pullthrough", UNSHARED)
 """The order in which modes are shown: those first between which somebody has to choose."""
 
 WHO: Final[Mapping[str, str]] = {
@@ -38,6 +41,8 @@ WHO: Final[Mapping[str, str]] = {
     EXACT: "Skvaller with digest prefixes instead of Bloom filters",
     DIRECT: "every node asks the registry",
     "pullthrough": "every node asks one docker-registry as a pull-through cache, on a host of its own",
+    UNSHARED: "every node asks the registry, whose link is wide enough for all of them: what the clients themselves "
+    "need on this machine. It competes with nobody, for nothing that shares one link can be faster",
 }
 """What each mode is."""
 

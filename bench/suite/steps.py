@@ -13,7 +13,7 @@ from ..lab.scenarios import SCENARIOS
 
 _SPEGEL: Final = "spegel"
 _DHT: Final = "dht"
-_EVERY: Final = ("skvaller", "exact", "dht", "spegel", "direct", "pullthrough")
+_EVERY: Final = ("skvaller", "exact", "dht", "spegel", "direct", "pullthrough", "unshared")
 _ALONE: Final = ("direct", "dht", "dht-5s", _SPEGEL, "pullthrough")
 """Modes in which clients that pull at once each take everything from one place, so that time grows with the nodes."""
 
@@ -225,7 +225,7 @@ _CLUSTERS: Final[Sequence[Lab | Bench]] = (
     _thin("vanish", 5, _DECIDING, client="ctr"),
     _thin("discover", 5, _DECIDING, client="ctr", more=("--watch", "15")),
     _IDLE,
-    *(_thin("fanout", nodes, _DECIDING, client="ctr") for nodes in (2, 3)),
+    *(_thin("fanout", nodes, (*_DECIDING, "unshared"), client="ctr") for nodes in (2, 3)),
     _LARGE,
     *(_thin(scenario, 5, _DECIDING, client="ctr") for scenario in ("kill", "lonely")),
     Lab(scenario="lonely", nodes=5, image="10MB-4", modes=_DECIDING, client="ctr"),

@@ -27,6 +27,7 @@ class Kind:
         proxied: whether it needs the host for a pull-through cache.
         dht: whether its agents need the optional extra of that name.
         spegel: whether it runs Spegel, which serves what containerds have, and so nothing to clients without one.
+        shares_upstream: whether the nodes share the registry's link; otherwise it is as wide as one for each of them.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Kind:
     proxied: bool = False
     dht: bool = False
     spegel: bool = False
+    shares_upstream: bool = True
 
     def make(self, site: Site) -> Mode:
         """What one run needs, not started."""
@@ -57,6 +59,14 @@ MODES: Final[Mapping[str, Kind]] = {
         Kind("dht", "agents that find content by a DHT", partial(Dht, resolve="20ms"), dht=True),
         Kind("dht-5s", "the same, with K3s's patience for the DHT", partial(Dht, resolve="5s"), dht=True),
         Kind("direct", "the registry", Direct, mirrors=False, discovers=False),
+        Kind(
+            "unshared",
+            "the registry, each as if its link were the node's alone",
+            Direct,
+            mirrors=False,
+            discovers=False,
+            shares_upstream=False,
+        ),
         Kind("pullthrough", "one docker-registry proxy", PullThrough, discovers=False, proxied=True),
         Kind("spegel", "Spegels, beside containerds", Spegel, spegel=True),
     )

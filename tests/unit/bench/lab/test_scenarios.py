@@ -9,7 +9,12 @@ from bench.lab.scenarios import SCENARIOS
 
 @pytest.mark.parametrize(
     ("scenario", "without"),
-    [("fanout", set()), ("vanish", set()), ("lonely", {"direct"}), ("discover", {"direct", "pullthrough"})],
+    [
+        ("fanout", set()),
+        ("vanish", set()),
+        ("lonely", {"direct", "unshared"}),
+        ("discover", {"direct", "unshared", "pullthrough"}),
+    ],
 )
 def test_a_scenario_is_run_in_all_modes_that_have_what_it_needs(scenario: str, without: set[str]) -> None:
     assert {name for name, kind in MODES.items() if not fits(kind, SCENARIOS[scenario].needs)} == without

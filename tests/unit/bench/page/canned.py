@@ -17,6 +17,7 @@ TYPICAL: Mapping[str, Mapping[str, float]] = {
     "spegel": {"ratio": 5.0, "upstream": 5.0, "cpu_s_per_gib": 3, "peak_mib": 40},
     "direct": {"ratio": 5.0, "upstream": 5.0},
     "pullthrough": {"ratio": 5.9, "upstream": 1.0, "cpu_s_per_gib": 2, "peak_mib": 30},
+    "unshared": {"ratio": 1.05, "upstream": 5.0},
 }
 """Something like the medians of five nodes that pull at once."""
 

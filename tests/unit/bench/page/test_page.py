@@ -93,6 +93,14 @@ def test_reasons_follow_each_other_as_the_questions_do(page: Page) -> None:
     assert set(ordered(MODES)) == set(MODES)
 
 
+def test_what_clients_need_by_themselves_is_shown_and_competes_with_nobody(page: Page) -> None:
+    assert "clients alone" in parsed(html(page)).text
+    assert "unshared" not in {tally.rival for tally in page.tallies}
+    ended = next(answer for answer in page.answers if answer.question.key == "ratio")
+    assert set(ended.best) == {"skvaller", "exact"}
+    assert not [it for outcome in Outcome for it in page.standing(outcome) if it.rival == "unshared"]
+
+
 def test_the_same_page_says_the_contrary_of_contrary_figures(tmp_path: Path) -> None:
     turned = {**canned.TYPICAL, "skvaller": canned.TYPICAL["dht"], "dht": canned.TYPICAL["skvaller"]}
     page = only(tmp_path, canned.lab(canned.settings(), turned))
