@@ -2,7 +2,9 @@
 
 A node that had pulled eight layers at once from another kept 30 MiB beyond what it has when idle; with this it keeps 8.
 
-Source: glibc, "Memory Allocation Tunables"; mallopt(3).
+What is free between blocks that are in use it returns only when it is told to: after a pull that can be 20 MiB.
+
+Source: glibc, "Memory Allocation Tunables"; mallopt(3); malloc_trim(3).
 """
 
 import ctypes
@@ -26,3 +28,10 @@ def keep_little() -> bool:
         return False
     is_set = [mallopt(name, value) for name, value in ((_ARENA_MAX, HEAPS), (_MMAP_THRESHOLD, MAPPED_BYTES))]
     return all(is_set)
+
+
+def give_back() -> None:
+    """Return to the kernel all memory that is free now, as far as the C library can: it takes 0.1 ms to a few ms."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -218,7 +218,8 @@ class Homes:
 
     def _window(self, blob: Blob) -> int:
         settings, holders = self._settings, sum(crowd.count for crowd in blob.holders)
-        wanted = max(len(blob.rings[0]), settings.holder_lanes * holders, settings.window_min)
+        of_a_home = settings.window_homes_alone if self._world.parallel == 1 else settings.window_homes
+        wanted = max(int(of_a_home * len(blob.rings[0])), settings.holder_lanes * holders, settings.window_min)
         return min(wanted, settings.window_max)
 
     def _came(self, fetch: Fetch) -> None:

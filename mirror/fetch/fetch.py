@@ -31,6 +31,7 @@ class Fetch:
         env: the node's parts.
         on_detach: is called when whoever asks for the content from then on needs a new fetch.
         on_end: is called once, when nothing more will happen.
+        are_several: whether more than one blob is being fetched for clients of this node.
         is_kept: whether the cache may keep the blob; else it passes through memory.
     """
 
@@ -40,6 +41,7 @@ class Fetch:
         env: Environment,
         on_detach: Callable[["Fetch"], None],
         on_end: Callable[["Fetch"], None],
+        are_several: Callable[[], bool],
         *,
         is_kept: bool = True,
     ) -> None:
@@ -53,9 +55,10 @@ class Fetch:
         self._is_proven_wrong = False
         """The whole has another digest, and nobody could be found to blame."""
         self._changed = asyncio.Event()
-        self._plan = _plan(content, env)
-        self.requests_max = self._plan.chooser.window
-        """How many requests it has under way at once for clients of this node, as long as no holders turn up."""
+        self._plan = _plan(content, env, are_several)
+        self.requests_max = self._plan.chooser.window(is_alone=False)
+        """How many requests it has under way at once for clients of this node, beside other fetches, as long as no
+        holders turn up."""
         self.spool = Spool(content, env.settings.spool, self._changed.set, partial(_senders, self._plan))
         self._intake = Intake(content, self.spool, self._plan, self.record, env, self, is_kept=is_kept)
         self._blame = Blame(self.spool, self._plan, self._intake.retracted)
@@ -279,7 +282,7 @@ def _ended_at(phase: Phase, spool: Spool) -> float:
     return spool.readers.idle_at if is_given_up else time.monotonic()
 
 
-def _plan(content: Content, env: Environment) -> Plan:
+def _plan(content: Content, env: Environment, are_several: Callable[[], bool]) -> Plan:
     """The plan of a fetch that begins now."""
     key, cluster = content.digest.key, env.cluster
     holders = [peer.name for peer in (*cluster.holders(key), *cluster.last_holders(key))]
@@ -290,7 +293,16 @@ def _plan(content: Content, env: Environment) -> Plan:
     if is_manifest:
         opening = Opening.WHOLE
     stated = env.opinion.stated(content)
-    plan = Plan(cluster.me, ring, env.throughput, holders, env.settings.plan, opening, stated=stated)
+    plan = Plan(
+        cluster.me,
+        ring,
+        env.throughput,
+        holders,
+        env.settings.plan,
+        opening,
+        stated=stated,
+        are_several=are_several,
+    )
     if env.outages.is_told(registry, time.monotonic()):
         plan.candidates.troubles.is_told_out = True
     return plan

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ..cluster.homes import MEBIBYTE
+from ..malloc import give_back
 from ..oci.content import Content
 from ..oci.digest import Digest
 from ..oci.ranges import Span
@@ -167,7 +168,7 @@ class Fetches:
                 self._env.absences.check(content)
             if audience is Audience.LAZY and self._env.cache.has_partial(content.digest):
                 hint = (0, 1)  # what an earlier fetch left may have more of it
-            fetch = Fetch(content, self._env, self._detach, self._ended, is_kept=is_kept)
+            fetch = Fetch(content, self._env, self._detach, self._ended, self._are_several, is_kept=is_kept)
             self._current[content.digest.hex] = fetch
             self._running.add(fetch)
             self.records.append(fetch.record)
@@ -178,6 +179,11 @@ class Fetches:
         finally:
             self._close_if_unused(fetch)
 
+    def _are_several(self) -> bool:
+        """Whether more than one blob is being fetched as a whole for clients of this node."""
+        spools = (fetch.spool for fetch in self._running)
+        return sum(spool.interest.is_whole_wanted and not spool.is_complete for spool in spools) > 1
+
     def _detach(self, fetch: Fetch) -> None:
         """Give a new fetch to whoever asks for the content from now on."""
         if self.current(fetch.content) is fetch:
@@ -186,6 +192,8 @@ class Fetches:
     def _ended(self, fetch: Fetch) -> None:
         """Forget a fetch: whoever asks for its content from now on finds it in the cache, or begins a new one."""
         self._running.discard(fetch)
+        if not self._running:
+            give_back()
         self._detach(fetch)
         self._close_if_unused(fetch)
 

@@ -257,12 +257,16 @@ class Chooser:
                 if next(candidates.homes(self._pieces.number(start)), None) == self._me:
                     yield start, stop
 
-    @property
-    def window(self) -> int:
-        """How many pieces are asked for at once for this node itself."""
+    def window(self, *, is_alone: bool) -> int:
+        """How many pieces are asked for at once for this node itself.
+
+        Args:
+            is_alone: whether the node fetches no other blob for its own readers.
+        """
         settings, candidates = self._settings, self._candidates
+        of_a_home = settings.window_homes_alone if is_alone else settings.window_homes
         homes, holders = len(candidates.ring), len(candidates.holders)
-        wanted = max(int(settings.window_homes * homes), settings.holder_lanes * holders, settings.window_min)
+        wanted = max(int(of_a_home * homes), settings.holder_lanes * holders, settings.window_min)
         return min(wanted, settings.window_max)
 
     @property

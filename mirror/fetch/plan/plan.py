@@ -1,7 +1,7 @@
 """The plan itself: what is missing, cut into flights."""
 
 import enum
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
 
 from ...cluster.homes import MEBIBYTE, Ring
@@ -43,6 +43,7 @@ class Plan:
         settings: bounds and durations.
         opening: how much the first request asks for.
         stated: the blob's size in bytes, as a manifest states it; None where none does.
+        are_several: whether the node fetches more than one blob for its own readers now.
     """
 
     def __init__(  # noqa: PLR0913 - what is known of the blob and of the members when its fetch begins
@@ -55,6 +56,7 @@ class Plan:
         opening: Opening = Opening.RUN,
         *,
         stated: int | None = None,
+        are_several: Callable[[], bool] = lambda: False,
     ) -> None:
         settings = settings or PlanSettings()
         self.candidates = Candidates(me, ring, holders, settings)
@@ -70,6 +72,7 @@ class Plan:
         """Has fetched what clients read by themselves."""
         self._progress = Progress(throughput, settings)
         self._opening = opening
+        self._are_several = are_several
         self._gaps = RangeSet()
         self._looked_at = -settings.look_s
 
@@ -250,7 +253,7 @@ class Plan:
         """Requests for this node's own readers, as many as the window allows."""
         here = demand.present | self._under_way()
         self._gaps = demand.local - here
-        looks_left = window = self.chooser.window
+        looks_left = window = self.chooser.window(is_alone=not self._are_several())
         awaited = sum(flight.audience is Audience.LOCAL for flight in self.chooser.awaited(self.lazy.hung))
         own = self.chooser.own_pieces(self._gaps) if not len(self.provenance) else ()
         for start, stop in chain(own, self._pieces.in_order(self._gaps, demand.heads)):

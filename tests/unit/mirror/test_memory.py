@@ -22,7 +22,7 @@ print(*sys.modules)
 """
 FREED = """
 import threading
-from mirror.malloc import MAPPED_BYTES, keep_little
+from mirror.malloc import MAPPED_BYTES, give_back, keep_little
 
 def resident():
     with open("/proc/self/status") as status:
@@ -41,6 +41,7 @@ for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
+give_back()
 print(resident() - before)
 """
 
@@ -61,5 +62,5 @@ def test_an_agent_loads_nothing_that_it_needs_for_other_commands_alone() -> None
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts as Linux does")
 def test_what_threads_gave_back_is_the_kernels_again() -> None:
-    """By itself glibc keeps some MiB of each thread's heap."""
-    assert int(run(FREED)) < 4 * 1024
+    """By itself glibc keeps some MiB of each thread's heap, and now and then some in the midst of a common one."""
+    assert int(run(FREED)) < 1024

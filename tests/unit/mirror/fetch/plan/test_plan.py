@@ -19,7 +19,7 @@ from mirror.settings import ClusterSettings, PlanSettings
 from mirror.sources import UPSTREAM, Role
 from mirror.sources.failures import CONSEQUENCES
 
-SETTINGS = PlanSettings(window_homes=1)
+SETTINGS = PlanSettings(window_homes_alone=1, window_min=4)
 """One piece for each home: the order of requests can be told at a glance."""
 FULL_S, FAILED_S = CONSEQUENCES[Reason.BUSY].rest_s, CONSEQUENCES[Reason.STATUS].rest_s
 
@@ -622,10 +622,15 @@ def test_about_one_piece_for_every_home_is_on_its_way(members: int) -> None:
     assert [piece(flight) for flight in at.next()] == [len(flights)]
 
 
-@pytest.mark.parametrize(("members", "window"), [(1, 4), (3, 4), (5, 7), (8, 12), (31, 32)])
-def test_some_pieces_more_than_there_are_homes_are_on_their_way(members: int, window: int) -> None:
+@pytest.mark.parametrize(
+    ("members", "are_several", "window"),
+    [(1, False, 2), (3, False, 4), (8, False, 12), (31, False, 32), (1, True, 2), (3, True, 3), (8, True, 8)],
+)
+def test_some_pieces_more_than_there_are_homes_are_on_their_way_or_one_of_each_beside_those_of_other_blobs(
+    members: int, are_several: bool, window: int
+) -> None:
     ring = Ring(tuple(f"node-{number}" for number in range(members)))
-    plan = Plan("me", ring, Throughput(), (), PlanSettings(), Opening.RUN)
+    plan = Plan("me", ring, Throughput(), (), PlanSettings(), Opening.RUN, are_several=lambda: are_several)
     plan.sized(240 * MEBIBYTE)
     at = Desk(plan, own=RangeSet((0, 240 * MEBIBYTE)))
     at.up = {*ring.members, "me"}
@@ -1446,7 +1451,8 @@ class World:
         assert flights.count(UPSTREAM) <= SETTINGS.upstream_lanes
         lanes = Counter((flight.source, flight.audience) for flight in flights if flight.source != UPSTREAM)
         assert all(count <= SETTINGS.home_lanes for count in lanes.values())
-        assert sum(flight.audience is Audience.LOCAL for flight in flights) <= 2 * self.plan.chooser.window
+        window = self.plan.chooser.window(is_alone=True)
+        assert sum(flight.audience is Audience.LOCAL for flight in flights) <= 2 * window
         if self.plan.size is None:
             return
         for flight in flights:
