@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -68,7 +70,7 @@ def test_a_layer_that_others_pull_is_there_before_the_client_that_pulls_its_imag
 @pytest.mark.parametrize("why", ["another image", "its configuration", "read in ranges", "no more may be read ahead"])
 def test_else_a_home_fetches_its_own_pieces_alone(tmp_path: Path, why: str) -> None:
     async def story() -> None:
-        most = 3 if why == "no more may be read ahead" else STEADY.fetch.ahead_requests_max  # a layer takes 4
+        most = 2 if why == "no more may be read ahead" else STEADY.fetch.ahead_requests_max  # a layer takes 3
         settings = replace(STEADY, fetch=replace(STEADY.fetch, ahead_requests_max=most))
         async with cluster(tmp_path, 3, settings=settings) as it:
             first, other, config = it.origin.has(LARGE), it.origin.has(SMALL), it.origin.has(b"{}")
@@ -88,5 +90,31 @@ def test_else_a_home_fetches_its_own_pieces_alone(tmp_path: Path, why: str) -> N
             own = [stop - start for start, stop in pieces_of(SMALL, 3)[ring.index(pulling) :: 3]]
             assert relayed(pulling, other) == sum(own)
             assert not pulling.held(other)
+
+    run(story())
+
+
+def test_of_one_more_layer_fewer_pieces_are_asked_for_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of three homes: four pieces while there is one layer, and three of one beside it. One of them is its own."""
+    caplog.set_level(logging.DEBUG, "mirror.fetch.download")
+
+    def asked_homes(content: Content) -> int:
+        return sum("role=home" in it.message and f"{content.digest}" in it.message for it in caplog.records)
+
+    async def story() -> None:
+        async with cluster(tmp_path, 3) as it:
+            pulling, *_ = it.nodes
+            layers = (it.origin.has(bytes([number]) + LARGE) for number in itertools.count())
+            first, other = itertools.islice((layer for layer in layers if it.ring(layer)[0] is not pulling), 2)
+            await pulling.get(image(it, it.origin.has(b"{}"), [first, other]))
+            may_send = asyncio.Event()
+            it.origin.behave = lambda request, answer: [answer[0], may_send, *answer[1:]]
+            async with asyncio.TaskGroup() as pulls:
+                for content, pieces in ((first, 3), (other, 2)):
+                    pulls.create_task(pulling.pull(content))
+                    while not asked_homes(content):
+                        await asyncio.sleep(0.01)
+                    assert asked_homes(content) == pieces
+                may_send.set()
 
     run(story())
