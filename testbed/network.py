@@ -7,6 +7,7 @@ counters are read at the bridge's ports: what a port receives is what the host h
 
 import ctypes
 import http.client
+import ipaddress
 import os
 import shutil
 import socket
@@ -30,11 +31,11 @@ _NAMESPACES: Final = Path("/run/netns")
 _FILES: Final = Path("/etc/netns")
 """What a folder here has stands in for files of /etc for what `ip netns exec` runs in the namespace of that name."""
 
-_SUBNET: Final = "10.78.0.0/24"
+_SUBNET: Final = ipaddress.IPv4Network("10.78.0.0/24")
 """Where the hosts of a network have their addresses."""
 
 _HOSTS_MAX: Final = 250
-"""Hosts on one network, whose addresses are a /24."""
+"""Hosts on one network: its subnet has room for four more."""
 
 _QUEUE_MS: Final = 50
 """How long a packet may wait for its turn on a limited link, milliseconds, before the link drops it."""
@@ -332,11 +333,11 @@ class Network:
         if number > _HOSTS_MAX:
             raise RunError(f"the network has room for {_HOSTS_MAX} hosts")
         netns = self._stack.enter_context(Namespace(name)).name
-        host = self.hosts[name] = Host(name, netns, f"10.78.0.{number}", self._switch, f"port{number}")
+        host = self.hosts[name] = Host(name, netns, f"{_SUBNET[number]}", self._switch, f"port{number}")
         peer = ["peer", "name", "eth0", "netns", netns]
         run(["ip", "-n", self._switch, "link", "add", host.port, "type", "veth", *peer])
         run(["ip", "-n", self._switch, "link", "set", host.port, "master", "bridge", "up"])
-        run(["ip", "-n", netns, "address", "add", f"{host.address}/24", "dev", "eth0"])
+        run(["ip", "-n", netns, "address", "add", f"{host.address}/{_SUBNET.prefixlen}", "dev", "eth0"])
         run(["ip", "-n", netns, "link", "set", "eth0", "up"])
         if self._congestion is not None:
             _control_congestion(netns, self._congestion)

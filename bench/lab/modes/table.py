@@ -61,7 +61,7 @@ MODES: Final[Mapping[str, Kind]] = {
         Kind("direct", "the registry", Direct, mirrors=False, discovers=False),
         Kind(
             "unshared",
-            "the registry, each as if its link were the node's alone",
+            "the registry, over a link as wide as one for each",
             Direct,
             mirrors=False,
             discovers=False,
