@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
 from mirror.settings import OutageSettings
@@ -82,6 +83,20 @@ async def refused(node: Node, path: str) -> None:
     answer = await node.ask(path)
     assert answer.status == 503, answer.body
     assert int(answer.headers["Retry-After"]) > 0
+
+
+async def nobody_asks(it: Cluster, content: Content) -> None:
+    """Wait until all nodes know of each other that none of them reaches the registry, and so ask for nothing more.
+
+    For a moment each asks the next home for what one home has refused. If the registry came back in that moment, both
+    homes would fetch it.
+    """
+    before, looks = -1, 0
+    while looks < 10:
+        ended = sum(asked.times for node in it.nodes for asked in node.record(content).asked.values())
+        is_still = ended == before and not any(node.server.server_state.tasks for node in it.nodes)
+        before, looks = ended, looks + 1 if is_still else 0
+        await asyncio.sleep(0.01)
 
 
 def blob(number: int) -> str:
@@ -219,6 +234,7 @@ def test_bodies_that_stopped_go_on_when_the_registry_is_back_and_what_is_missing
             it.origin.go_dark()
             while it.origin.awaited or any(node.outages.why("docker.io", 0.0) is None for node in it.nodes):
                 await asyncio.sleep(0.01)
+            await nobody_asks(it, content)
             it.origin.gates.clear()
             it.origin.come_back()
             assert await asyncio.gather(*pulls) == [LARGE] * count
