@@ -4,7 +4,7 @@ import json
 import secrets
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from subprocess import SubprocessError
@@ -301,6 +301,7 @@ def gossip(
 
     With --sim, detection, dissemination, false verdicts, bytes, CPU and memory are shown against the number of nodes.
     """
+    _refuse(["repeats", "leaves", "kills", "keys"] if sim else ["plot"], "beside" if sim else "without", "--sim")
     if sim:
         from .gossip import simulated
 
@@ -571,6 +572,21 @@ def pins(target: Path | None, link: int, **settings: Any) -> None:
     wanted = Settings(link=link * 1_000_000, **settings)
     report = _run(lambda console: measure(console, wanted), target)
     sys.exit(0 if all(goal.reached for goal in report.goals) else 1)
+
+
+def _refuse(names: Collection[str], where: str, other: str) -> None:
+    """Refuse options that would change nothing.
+
+    Args:
+        names: of their parameters.
+        where: `beside` or `without` the other option.
+        other: the option that makes them say nothing.
+    """
+    context = click.get_current_context()
+    for option in context.command.params:
+        is_given = context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
+        if option.name in names and is_given:
+            raise click.UsageError(f"{option.opts[0]} changes nothing {where} {other}: leave it out")
 
 
 def _run(measure: Callable[[Console], Report], target: Path | None, plot: Path | None = None) -> Report:

@@ -56,6 +56,11 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[Any]]:
         (["gossip", "--sim", "--plot", "nodir/x.svg"], "there is no folder nodir"),
         (["gossip", "--sim", "--plot", "x.txt"], "x.txt must end in one of .svg, .png, .pdf, .jpg"),
         (["lab", "fanout", "--plot", "x"], "x must end in one of .svg"),
+        (["gossip", "--plot", "x.svg"], "--plot changes nothing without --sim: leave it out"),
+        *(
+            (["gossip", "--sim", option, "2"], f"{option} changes nothing beside --sim: leave it out")
+            for option in ("--repeats", "--leaves", "--kills", "--keys")
+        ),
         (["scale", "--plot", "x.json"], "x.json must end in one of .svg"),
         (["lab", "fanout", "--json", "x.svg"], "x.svg cannot have both the JSON and the plot"),
         (["gossip", "--sim", "--json", "x.png", "--plot", "./x.png"], "x.png cannot have both"),
