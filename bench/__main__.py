@@ -300,14 +300,16 @@ def gossip(
     about 6 min for each size.
 
     With --sim, detection, dissemination, false verdicts, bytes, CPU and memory are shown against the number of nodes.
+    --repeats, --leaves, --kills and --keys are for real processes alone.
     """
-    _refuse(["repeats", "leaves", "kills", "keys"] if sim else ["plot"], "beside" if sim else "without", "--sim")
     if sim:
+        _refuse({"repeats", "leaves", "kills", "keys"}, "beside --sim")
         from .gossip import simulated
 
         sizes = nodes or ([10, 100] if quick else [10, 100, 1000])
         _run(lambda console: simulated.measure(console, sizes), target, plot_file(plot, target))
         return
+    _refuse({"plot"}, "without --sim")
     if max(nodes or [0]) > _PROCESSES_MAX:
         raise click.UsageError(f"more than {_PROCESSES_MAX} processes do not fit a machine: add --sim")
     from .gossip.beside_serf import Amount, measure
@@ -574,19 +576,21 @@ def pins(target: Path | None, link: int, **settings: Any) -> None:
     sys.exit(0 if all(goal.reached for goal in report.goals) else 1)
 
 
-def _refuse(names: Collection[str], where: str, other: str) -> None:
-    """Refuse options that would change nothing.
+def _refuse(names: Collection[str], when: str) -> None:
+    """Refuse options of the running command that would change nothing.
 
     Args:
         names: of their parameters.
-        where: `beside` or `without` the other option.
-        other: the option that makes them say nothing.
+        when: they would not, e.g. `without --sim`.
+
+    Raises:
+        UsageError: one of them was given.
     """
     context = click.get_current_context()
     for option in context.command.params:
         is_given = context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
         if option.name in names and is_given:
-            raise click.UsageError(f"{option.opts[0]} changes nothing {where} {other}: leave it out")
+            raise click.UsageError(f"{option.opts[0]} changes nothing {when}: leave it out")
 
 
 def _run(measure: Callable[[Console], Report], target: Path | None, plot: Path | None = None) -> Report:
