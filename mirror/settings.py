@@ -375,6 +375,9 @@ class UpstreamSettings:
     Hub. An error of its clock must not cut it off for days."""
     retry_after_default_s: float = 60.0
     """Time for which a registry is left alone that answers 429 without a readable Retry-After, s."""
+    nearly_over_s: float = 0.2
+    """A wait of this length or less is waited for before a registry is asked, s: members learn of it at moments that
+    far apart, and who refuses sends the question on to a member that takes the wait to be over already."""
 
     counted_known_s: float = 3600.0
     """Time for which it is believed of a repository that the registry counts its pulls, or that it does not, s."""

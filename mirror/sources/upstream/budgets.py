@@ -98,6 +98,14 @@ class Note:
             until = self.at + self.window_s / self.limit
         return max(0.0, until - now)
 
+    def is_over(self, now: float, window_s: float) -> bool:
+        """Whether its window is over, which is `window_s` long if it does not say, and its wait as well."""
+        return now >= max(self.blocked_until, self.at + (self.window_s or window_s))
+
+    def left(self, now: float, window_s: float) -> int | None:
+        """How many pulls are left, if it says so: all of them again when it is over, which may be few as well."""
+        return self.limit if self.is_over(now, window_s) else self.remaining
+
     def merged(self, other: "Note") -> "Note":
         """The more cautious of two that are of about the same time."""
         left = [count for count in (self.remaining, other.remaining) if count is not None]
@@ -121,6 +129,7 @@ class Budgets:
         self._sources: dict[str, str] = {}
         """Whose budget this node's requests count on, by URL, as far as it was told."""
         self._told: dict[tuple[str, str], Note] = {}
+        """What the others know of each budget: the last note that was told to all, by this node or by another."""
         self._on_change: Callable[[str], object] = lambda url: None
 
     def follow(self, on_change: Callable[[str], object]) -> None:
@@ -179,6 +188,7 @@ class Budgets:
                 note = known.merged(note)
             was_blocked = self.is_blocked(note.url, now)
             self._keep(note)
+            self._told[note.url, note.source] = note
             if not was_blocked and self.is_blocked(note.url, now):
                 new.append(note)
         return new
@@ -201,17 +211,17 @@ class Budgets:
 
     def left(self, url: str, now: float) -> int | None:
         """How many pulls are left, as far as a registry says so; else None."""
-        left = [note.remaining for note in self._ours(url) if not self._is_over(note, now)]
+        left = [note.left(now, self._settings.window_s) for note in self._ours(url)]
         return min((count for count in left if count is not None), default=None)
 
     def is_scarce(self, url: str, now: float) -> bool:
         """Whether so few pulls are left that members must not spend them at the same moment."""
-        return any(self._is_few(note) for note in self._ours(url) if not self._is_over(note, now))
+        return any(self._is_few(note, note.left(now, self._settings.window_s)) for note in self._ours(url))
 
-    def _is_few(self, note: Note) -> bool:
+    def _is_few(self, note: Note, left: int | None) -> bool:
         few = max(self._settings.scarce_min, (note.limit or 0) * self._settings.scarce_part)
         is_counted = note.limit is not None or note.refused is Refused.NOTHING
-        return is_counted and note.remaining is not None and note.remaining <= few
+        return is_counted and left is not None and left <= few
 
     def is_blocked(self, url: str, now: float) -> bool:
         """Whether a registry answered 429, and its time is not over."""
@@ -221,16 +231,13 @@ class Budgets:
         """The newest note of each URL that counts for this node, of those whose window is not over."""
         newest: dict[str, Note] = {}
         for note in self._notes.values():
-            if note in self._ours(note.url) and not self._is_over(note, now):
+            if note in self._ours(note.url) and not note.is_over(now, self._settings.window_s):
                 newest[note.url] = max(newest.get(note.url, note), note, key=lambda note: note.at)
         return list(newest.values())
 
     def _ours(self, url: str) -> list[Note]:
         mine = self._sources.get(url, "")
         return [note for (of, source), note in self._notes.items() if of == url and (not mine or source in ("", mine))]
-
-    def _is_over(self, note: Note, now: float) -> bool:
-        return now >= max(note.blocked_until, note.at + (note.window_s or self._settings.window_s))
 
     def _source(self, url: str, headers: Mapping[str, str]) -> str:
         said = headers.get("Docker-RateLimit-Source", "")
@@ -255,7 +262,7 @@ class Budgets:
         if note.at - told.at >= self._settings.told_s:
             return note.remaining != told.remaining
         part = (note.limit or 0) * self._settings.told_part
-        if self._is_few(note):
+        if self._is_few(note, note.remaining):
             part = 1.0
         return abs(told.remaining - note.remaining) >= max(1.0, part)
 

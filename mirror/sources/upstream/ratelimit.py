@@ -13,12 +13,16 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import Final
 
 from ...errors import UpstreamRateLimited
 from ...settings import UpstreamSettings
 from .budgets import Budgets
 from .counted import CountedRepositories
 from .registries import Registry
+
+_TIMER_S: Final = 0.001
+"""How early a timer may fire, s: uvloop's count whole milliseconds."""
 
 
 def parse_retry_after(header: str | None, now: datetime, settings: UpstreamSettings) -> float:
@@ -92,6 +96,7 @@ class RateLimits:
             UpstreamRateLimited: the registry may not be asked.
         """
         url, loop = registry.url, asyncio.get_running_loop()
+        await self._end_of_a_short_wait(url, is_pull=is_pull)
         self.check(registry, loop.time(), is_pull=is_pull)
         if not is_pull:
             yield
@@ -106,6 +111,12 @@ class RateLimits:
             self._under_way[url] -= 1
             if (answered := self._answered.pop(url, None)) is not None:
                 answered.set()
+
+    async def _end_of_a_short_wait(self, url: str, *, is_pull: bool) -> None:
+        """Wait for what is nearly over: else this member refuses, another is asked, and then both find out."""
+        wait_s = self._budgets.wait_s(url, asyncio.get_running_loop().time(), is_pull=is_pull)
+        if 0 < wait_s <= self._settings.nearly_over_s:
+            await asyncio.sleep(wait_s + _TIMER_S)
 
     def note(self, registry: Registry, headers: Mapping[str, str], now: float, repository: str | None = None) -> None:
         """Take note of what an answer says of the budget.

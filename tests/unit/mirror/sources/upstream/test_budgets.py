@@ -102,11 +102,29 @@ def test_a_later_answer_ends_neither_a_wait_nor_is_each_one_told() -> None:
     assert a.wait_s(HUB, it.now + 1) == 59
 
 
+def test_what_is_left_is_told_to_whom_another_member_told_something_else() -> None:
+    it = Cluster(3)
+    a, b, _ = it.members
+    a.answered(HUB, left(0, limit=2), it.now)
+    it.now += 30
+    b.answered(HUB, left(1, limit=2), it.clock(1))
+    a.answered(HUB, left(0, limit=2), it.now)
+    assert [budgets.left(HUB, it.clock(number)) for number, budgets in enumerate(it.members)] == [0, 0, 0]
+
+
 def test_what_was_said_long_ago_is_shown_no_longer() -> None:
     budgets = Budgets()
     budgets.answered(HUB, left(3), 0.0)
     assert budgets.shown(21_599.0)
     assert not budgets.shown(21_600.0)
+
+
+@pytest.mark.parametrize(("limit", "is_scarce"), [(5, True), (100, False)])
+def test_after_its_window_all_of_a_budget_is_left_which_may_be_few(limit: int, is_scarce: bool) -> None:
+    budgets = Budgets()
+    budgets.answered(HUB, left(1, limit=limit), 0.0)
+    assert (budgets.left(HUB, 21_599.0), budgets.is_scarce(HUB, 21_599.0)) == (1, True)
+    assert (budgets.left(HUB, 21_600.0), budgets.is_scarce(HUB, 21_600.0)) == (limit, is_scarce)
 
 
 def test_what_a_member_says_is_bounded() -> None:

@@ -115,6 +115,19 @@ def test_after_a_wait_one_pull_finds_out_whether_there_are_any() -> None:
     asyncio.run(asyncio.wait_for(story(), 10))
 
 
+def test_a_wait_that_is_nearly_over_is_waited_for_so_that_no_other_member_is_asked() -> None:
+    async def story() -> None:
+        limits, loop = RateLimits(), asyncio.get_running_loop()
+        limits.note_429(HUB, retry_after("1"), NOW, loop.time() - 0.95)
+        async with limits.asked(HUB, is_pull=True):
+            limits.check(HUB, loop.time())
+        limits.note_429(HUB, retry_after("60"), NOW, loop.time())
+        with pytest.raises(UpstreamRateLimited):
+            await pull_once(limits)
+
+    asyncio.run(asyncio.wait_for(story(), 10))
+
+
 async def pull_once(limits: RateLimits) -> None:
     async with limits.asked(HUB, is_pull=True):
         pass
