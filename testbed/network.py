@@ -1,8 +1,16 @@
-"""Addresses, and small networks: hosts in network namespaces of their own on one bridge, without a way out.
+"""Addresses, and small networks: hosts in network namespaces of their own on one switch, without a way out.
 
-Addresses in a namespace exist only inside it: the machine's own network is neither used nor seen. A host's egress is
-limited on its own interface, its ingress on the bridge's port, so that both queue where a real link would. Interface
-counters are read at the bridge's ports: what a port receives is what the host has sent.
+    host: eth0 ── wire1 │ bridge line1 │ line1-out ── port1 │ bridge │ port2 ── …
+                                 queue ┘              queue ┘
+
+Addresses in a namespace exist only inside it: the machine's own network is neither used nor seen. Links are limited as
+a line or a router limits them, out of sight of the hosts: what a host sends at its line's way out, what is for it at
+its port. Interface counters are read at the ports: what a port receives is what the host has sent.
+
+A queue on the host's own interface would be another thing. Its TCP then keeps no more than two packets of a connection
+there (TCP small queues), so connections share the link by the size of their packets, which is 64 KB where the first
+answer came at once, and 3 KB where it had to wait in a queue: of six, the first takes four fifths of it. Source: Linux,
+net/ipv4/tcp_output.c (tcp_small_queue_check, tcp_tso_autosize).
 """
 
 import ctypes
@@ -36,6 +44,9 @@ _SUBNET: Final = ipaddress.IPv4Network("10.78.0.0/24")
 
 _HOSTS_MAX: Final = 250
 """Hosts on one network: its subnet has room for four more."""
+
+_BRIDGE: Final = "bridge"
+"""The bridge of which the hosts' lines are ports."""
 
 _QUEUE_MS: Final = 50
 """How long a packet may wait for its turn on a limited link, milliseconds, before the link drops it."""
@@ -202,8 +213,8 @@ class Host:
         name: on its network.
         netns: the namespace's name.
         address: its IP address.
-        switch: the namespace of the bridge that it hangs on.
-        port: its port of the bridge.
+        switch: the namespace of the switch that it hangs on.
+        port: its port of the switch.
         others: addresses that it has beside that one.
     """
 
@@ -235,7 +246,7 @@ class Host:
 
     def limit_sent(self, bits: int) -> None:
         """Limit what leaves it, bits per second."""
-        _limit(self.netns, "eth0", bits)
+        _limit(self.switch, _way_out(self.port), bits)
 
     def limit_received(self, bits: int) -> None:
         """Limit what arrives at it, bits per second."""
@@ -280,13 +291,13 @@ class Host:
 
         The kernel's `netem`, which delays each packet alike, is not in all kernels.
         """
-        for netns, device in ((self.netns, "eth0"), (self.switch, self.port)):
-            _limit(netns, device, bits, queue_ms)
+        for device in (_way_out(self.port), self.port):
+            _limit(self.switch, device, bits, queue_ms)
 
     def delay_nothing(self) -> None:
         """Undo `delay`, and every limit."""
-        for netns, device in ((self.netns, "eth0"), (self.switch, self.port)):
-            run(["tc", "-n", netns, "qdisc", "delete", "dev", device, "root"])
+        for device in (_way_out(self.port), self.port):
+            run(["tc", "-n", self.switch, "qdisc", "delete", "dev", device, "root"])
 
     def drop(self, port: int, *others: "Host") -> None:
         """Lose all packets between it and others that are from or for a TCP or UDP port."""
@@ -308,7 +319,7 @@ class Host:
 
 
 class Network:
-    """A bridge in a namespace of its own, and the hosts on it.
+    """A switch in a namespace of its own, and the hosts on it.
 
     Args:
         stack: everything that is made goes when this one is closed.
@@ -320,8 +331,7 @@ class Network:
         self._stack = stack
         self._congestion = congestion
         self._switch = stack.enter_context(Namespace("switch")).name
-        run(["ip", "-n", self._switch, "link", "add", "bridge", "type", "bridge"])
-        run(["ip", "-n", self._switch, "link", "set", "bridge", "up"])
+        self._add_bridge(_BRIDGE)
 
     def host(self, name: str, link_bits: int | None = None) -> Host:
         """Add a host, behind a link that is limited in both directions if a rate is given, bits per second.
@@ -334,9 +344,12 @@ class Network:
             raise RunError(f"the network has room for {_HOSTS_MAX} hosts")
         netns = self._stack.enter_context(Namespace(name)).name
         host = self.hosts[name] = Host(name, netns, f"{_SUBNET[number]}", self._switch, f"port{number}")
-        peer = ["peer", "name", "eth0", "netns", netns]
-        run(["ip", "-n", self._switch, "link", "add", host.port, "type", "veth", *peer])
-        run(["ip", "-n", self._switch, "link", "set", host.port, "master", "bridge", "up"])
+        line, wire, way_out = f"line{number}", f"wire{number}", _way_out(host.port)
+        self._add_bridge(line)
+        self._link("add", wire, "type", "veth", "peer", "name", "eth0", "netns", netns)
+        self._link("add", host.port, "type", "veth", "peer", "name", way_out)
+        for device, bridge in ((wire, line), (way_out, line), (host.port, _BRIDGE)):
+            self._link("set", device, "master", bridge, "addrgenmode", "none", "up")
         run(["ip", "-n", netns, "address", "add", f"{host.address}/{_SUBNET.prefixlen}", "dev", "eth0"])
         run(["ip", "-n", netns, "link", "set", "eth0", "up"])
         if self._congestion is not None:
@@ -346,6 +359,14 @@ class Network:
             host.limit_received(link_bits)
         return host
 
+    def _add_bridge(self, name: str) -> None:
+        """Add one that says nothing of its own."""
+        self._link("add", name, "type", "bridge", "mcast_snooping", "0")
+        self._link("set", name, "addrgenmode", "none", "up")
+
+    def _link(self, *command: str) -> None:
+        run(["ip", "-n", self._switch, "link", *command])
+
     def lose(self, percent: float) -> None:
         """Lose a share of all packets that cross the network, at random, for as long as it exists.
 
@@ -354,7 +375,7 @@ class Network:
         for host in self.hosts.values():
             run(["ip", "-n", host.netns, "link", "set", "eth0", "gso_max_segs", "1"])
         steps = max(1, round(percent / 100 * _LOSS_STEPS))
-        self._rule("lossy", f"numgen random mod {_LOSS_STEPS} <= {steps - 1} drop")
+        self._rule("lossy", f'iifname "port*" numgen random mod {_LOSS_STEPS} <= {steps - 1} drop')
 
     @contextmanager
     def divided(self, one: Sequence[Host], other: Sequence[Host]) -> Iterator[None]:
@@ -391,6 +412,11 @@ def _control_congestion(netns: str, name: str) -> None:
     """
     for route in (f"{_SUBNET} dev eth0", "local 127.0.0.1 dev lo table local"):
         run(["ip", "-n", netns, "route", "replace", *route.split(), "congctl", name])
+
+
+def _way_out(port: str) -> str:
+    """The end of the line of the host that has a port: what it sends waits for its turn there."""
+    return f"{port.replace('port', 'line')}-out"
 
 
 def _limit(netns: str, device: str, bits: int, queue_ms: int = _QUEUE_MS) -> None:

@@ -4,9 +4,12 @@ import os
 import signal
 import socket
 import sys
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -14,7 +17,7 @@ import gossip
 import mirror
 from testbed.counters import Count, Flow, PortCounters
 from testbed.errors import RunError
-from testbed.network import Address, Host, Network, accepts, free_address, inside, orphaned, remove_orphans
+from testbed.network import MBIT, Address, Host, Network, accepts, free_address, inside, orphaned, remove_orphans
 from testbed.processes import Process, missing, run, usage, wait_until
 from testbed.servers import Server
 from tests.clients.conftest import need
@@ -222,6 +225,79 @@ def test_hosts_see_each_other_until_one_is_cut_off_and_nobody_else_sees_them() -
                 inside(a.netns, lambda: socket.create_connection(address, 0.5))
             a.rejoin()
             assert accepts(address, a.netns)
+
+
+@pytest.mark.clients
+@pytest.mark.parametrize("limit", [Host.limit_sent, Host.limit_received])
+def test_no_connection_keeps_a_limited_link_for_itself_because_it_was_there_first(
+    limit: Callable[[Host, int], None],
+) -> None:
+    """The first one takes four fifths of it where its host sees the queue, and some two fifths where it does not."""
+    need("ip", "tc")
+    with ExitStack() as stack:
+        network = Network(stack, "cubic")
+        a, b = network.host("a"), network.host("b")
+        limit(a if limit is Host.limit_sent else b, 20 * MBIT)
+        listening = stack.enter_context(inside(b.netns, partial(socket.create_server, (b.address, 0))))
+
+        def connect() -> Arriving:
+            sending = stack.enter_context(inside(a.netns, partial(socket.create_connection, listening.getsockname())))
+            return stack.enter_context(Arriving(sending, listening.accept()[0]))
+
+        first = connect()
+        first.await_more(1 << 20)
+        others = [connect() for _ in range(5)]
+        before = first.count
+        while sum(other.count for other in others) + first.count - before < 8 << 20:
+            first.await_more(1 << 16)
+        assert first.count - before < 0.7 * (8 << 20)
+
+
+class Arriving:
+    """A connection over which as much as it can carry is sent.
+
+    Args:
+        sending: its end that sends.
+        receiving: its other end.
+    """
+
+    def __init__(self, sending: socket.socket, receiving: socket.socket) -> None:
+        self.count = 0
+        """Bytes that have come."""
+        self._ends = sending, receiving
+        self._threads = [threading.Thread(target=target) for target in (self._send, self._receive)]
+        self._more = threading.Condition()
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for end in self._ends:
+            end.close()
+
+    def await_more(self, count: int) -> None:
+        """Wait until so many more bytes have come."""
+        with self._more:
+            until = self.count + count
+            assert self._more.wait_for(lambda: self.count >= until, 30)
+
+    def _send(self) -> None:
+        with suppress(OSError):
+            while True:
+                self._ends[0].sendall(bytes(1 << 16))
+
+    def _receive(self) -> None:
+        while count := len(self._ends[1].recv(1 << 16)):
+            with self._more:
+                self.count += count
+                self._more.notify_all()
 
 
 @pytest.mark.clients
