@@ -225,23 +225,24 @@ class Driver:
             self._attempts.note(str(exchange.remote), problem)
         return problem
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry out a conversation that another node opened."""
-        node, task, name = self._node, asyncio.current_task(), writer.get_extra_info("peername")
+    def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Have a conversation carried out that another node opened."""
+        node, name = self._node, writer.get_extra_info("peername")
         if name is None:  # it has gone already
             drop(writer)
             return
         source = source_address(name)
         leave = self._places.take(source.host) if node is not None else None
-        if node is None or task is None or leave is None:
+        if node is None or leave is None:
             self._counters.note_failure(Failure.STREAM_REFUSED)
             drop(writer)
             return
-        self.tasks.track(task)
-        try:
-            await self._answer(node, source, reader, writer)
-        finally:
+
+        def end() -> None:
             leave()
+            drop(writer)
+
+        self.tasks.spawn(self._answer(node, source, reader, writer), end)
 
     async def _answer(
         self, node: Node, source: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

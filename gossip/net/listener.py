@@ -12,7 +12,7 @@ import logging
 import math
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -48,7 +48,7 @@ _WARN_S: Final = 60.0
 """Seconds between two warnings of that."""
 _FULL: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,8 @@ class StreamListener:
 
     Args:
         sock: listens, and does not block; closed with the listener.
-        serve: carries out what was accepted.
+        serve: has what was accepted carried out. Not a coroutine: of that asyncio would make a task of its own, and
+            report it as an error, in some versions, when it is cancelled.
         refuse: called for each stream that did not come about.
         is_member: whether a live member has that IP address.
         tls: how streams are encrypted; None: they are not.
@@ -230,7 +231,7 @@ class StreamListener:
         finally:
             self._loop.remove_reader(accepted.fileno())
 
-    async def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             certificate = writer.get_extra_info("peercert")
         except AttributeError:  # of asyncio's TLS before Python 3.11.4, for a stream that has gone already
@@ -240,4 +241,4 @@ class StreamListener:
             drop(writer)
             self._refuse()
             return
-        await self._serve(reader, writer)
+        self._serve(reader, writer)

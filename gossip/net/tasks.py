@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -14,16 +14,14 @@ class Tasks:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def spawn(self, work: Coroutine[Any, Any, object]) -> None:
-        """Begin something."""
+    def spawn(self, work: Coroutine[Any, Any, object], on_end: Callable[[], None] | None = None) -> None:
+        """Begin something; `on_end` is called when it has ended, also if it was cancelled before it had begun."""
         task = asyncio.get_running_loop().create_task(work)
-        self.track(task)
-        task.add_done_callback(_log_error)
-
-    def track(self, task: asyncio.Task[Any]) -> None:
-        """End a task along with the others though another part began it and logs its errors."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_log_error)
+        if on_end is not None:
+            task.add_done_callback(lambda _: on_end())
 
     async def cancel(self) -> None:
         """End them all, and wait until they have ended."""

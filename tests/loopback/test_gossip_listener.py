@@ -62,10 +62,9 @@ class Site:
             read_bytes=65536,
         )
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.served += 1
         writer.write(b"served")
-        await writer.drain()
         writer.close()
 
     def _refuse(self) -> None:

@@ -5,7 +5,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import pytest
@@ -169,5 +169,23 @@ def test_seed_that_no_resolver_can_be_asked_for_does_not_end_the_node() -> None:
             (first,) = await cluster(stack, 1)
             second = await stack.enter_async_context(Gossip("b", local(), seeds=["ä" * 60, str(first.address)]))
             await until(lambda: states(second) == {"n0": State.ALIVE})
+
+    run(story())
+
+
+def test_one_that_is_closed_ends_the_streams_that_it_serves_and_reports_no_error() -> None:
+    async def story() -> None:
+        errors: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+        async with Gossip("a", local()) as node:
+            reader, writer = await asyncio.open_connection(node.address.host, node.address.port)
+            await until(lambda: node.counters.streams == 1)
+            late_reader, late_writer = await asyncio.open_connection(node.address.host, node.address.port)
+        for end, way_out in ((reader, writer), (late_reader, late_writer)):
+            async with asyncio.timeout(WITHIN_S):
+                with suppress(ConnectionError):
+                    await end.read()
+            way_out.close()
+        assert not errors
 
     run(story())

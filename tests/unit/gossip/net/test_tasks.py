@@ -7,21 +7,19 @@ import pytest
 from gossip.net.tasks import Tasks
 
 
-def test_all_tasks_end_when_they_are_cancelled() -> None:
+def test_all_tasks_end_when_they_are_cancelled_and_somebody_is_told_of_each() -> None:
     async def story() -> None:
-        tasks, ended = Tasks(), list[str]()
+        tasks, began, ended = Tasks(), list[str](), list[str]()
 
         async def work(name: str) -> None:
-            try:
-                await asyncio.Event().wait()
-            finally:
-                ended.append(name)
+            began.append(name)
+            await asyncio.Event().wait()
 
-        tasks.spawn(work("own"))
-        tasks.track(asyncio.get_running_loop().create_task(work("of somebody else")))
+        tasks.spawn(work("early"), lambda: ended.append("early"))
         await asyncio.sleep(0)
+        tasks.spawn(work("late"), lambda: ended.append("late"))
         await tasks.cancel()
-        assert sorted(ended) == ["of somebody else", "own"]
+        assert (began, sorted(ended)) == (["early"], ["early", "late"])
 
     asyncio.run(story(), debug=True)
 
