@@ -196,7 +196,7 @@ class Download:
             return False
         candidates, health = self._candidates, self._env.health
         is_awaited = candidates.settling.awaits_any(candidates.ring.members) or health.awaits(candidates.holders)
-        if is_awaited or not health.silent().isdisjoint(candidates.ring.members):
+        if is_awaited or self._evidence.is_awaited or not health.silent().isdisjoint(candidates.ring.members):
             return now - self._active_at <= patience_s
         awaits_registry = self._plan.size is not None or self._env.awaits_registry(self.content, now)
         again_at = candidates.again_at(now, awaits_registry=awaits_registry)

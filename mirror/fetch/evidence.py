@@ -106,6 +106,12 @@ class Evidence:
             f"{self._spool.content.digest} passes through memory, and nobody but the member that sent it vouches for it"
         )
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether this node takes nothing of members until two of them vouch, and they may still do so."""
+        is_asked = any(isinstance(about, str) for about in self._tasks)
+        return self._plan.chooser.is_upstream_alone and (is_asked or bool(self._unlisted()))
+
     def _begin(self, about: object, question: Coroutine[Any, Any, None]) -> None:
         task = self._tasks[about] = asyncio.create_task(self._asked_about(question), name=f"evidence {about}")
         task.add_done_callback(lambda done: self._ended(about, done))

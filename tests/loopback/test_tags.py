@@ -425,7 +425,7 @@ def test_where_homes_are_trusted_a_crowd_costs_one_head_and_one_get_whatever_the
             assert {answer.body for answer in await pull(it.nodes * 3)} == {body}
             assert heads(it) == number
 
-    play(tmp_path, 5, images(), story, "trust")
+    play(tmp_path, 5, images(tag_known_s=30.0), story, "trust")
 
 
 def test_a_tag_that_moves_is_seen_by_all_within_its_time_by_one_head_a_period(tmp_path: Path, clock: Clock) -> None:

@@ -323,6 +323,35 @@ def test_doubts_about_bytes_that_a_client_has_meanwhile_do_not_count(tmp_path: P
     run(story())
 
 
+def test_two_that_vouch_late_are_waited_for_where_upstream_does_not_have_it(tmp_path: Path) -> None:
+    async def story() -> None:
+        said = asyncio.Event()
+
+        class VouchesLate(Server):
+            """Says its prefixes only once it is time."""
+
+            async def answer(self, request: Request) -> Sequence[Part]:
+                parts = await super().answer(request)
+                return [said, *parts] if request.headers.get(WANT_HEADER.lower()) == Want.PREFIXES.value else parts
+
+        async with lab(tmp_path, always(NOT_FOUND), 0, WINDOW) as it:
+            for _ in range(2):
+                await it.holder(honest(LONG), LONG, VouchesLate)
+            into = bytearray()
+            with it.fetching.fetches.read(content_of(LONG)) as reader:
+                reading = asyncio.create_task(collect(reader, 0, len(LONG), into))
+                fetch = running(it.fetching, content_of(LONG))
+                while not (fetch.record.failures and fetch.spool.present.covers(0, MIB)):
+                    await asyncio.sleep(0.01)
+                for _ in range(20):  # nobody is asked any more
+                    await asyncio.sleep(0)
+                said.set()
+                await reading
+            assert into == LONG
+
+    run(story())
+
+
 def test_without_upstream_and_without_two_that_vouch_it_is_unavailable(tmp_path: Path) -> None:
     async def story() -> None:
         async with lab(tmp_path, always(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"), 0, WINDOW) as it:
