@@ -184,11 +184,11 @@ class Budgets:
             known = note and self._notes.get((note.url, note.source))
             if note is None or (known is not None and known.at - _SAME_S > note.at):
                 continue
+            self._told[note.url, note.source] = note
             if known is not None and abs(known.at - note.at) <= _SAME_S:
                 note = known.merged(note)
             was_blocked = self.is_blocked(note.url, now)
             self._keep(note)
-            self._told[note.url, note.source] = note
             if not was_blocked and self.is_blocked(note.url, now):
                 new.append(note)
         return new

@@ -112,6 +112,16 @@ def test_what_is_left_is_told_to_whom_another_member_told_something_else() -> No
     assert [budgets.left(HUB, it.clock(number)) for number, budgets in enumerate(it.members)] == [0, 0, 0]
 
 
+def test_what_one_member_alone_knows_is_not_taken_for_told() -> None:
+    it = Cluster(2)
+    a, b = it.members
+    a.answered(HUB, left(50), it.now)
+    a.answered(HUB, left(46), it.now)  # too little a change to be told
+    b.answered(HUB, left(56), it.clock(1))
+    a.answered(HUB, left(46), it.now)
+    assert b.left(HUB, it.clock(1)) == 46
+
+
 def test_what_was_said_long_ago_is_shown_no_longer() -> None:
     budgets = Budgets()
     budgets.answered(HUB, left(3), 0.0)
